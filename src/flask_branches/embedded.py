@@ -1,0 +1,90 @@
+"""A Postgres of the application's own: started when it is first connected to, stopped when its last user is gone."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from psycopg.errors import DuplicateDatabase, UniqueViolation
+
+import local_postgres
+from flask_branches.errors import NoServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.engine import Dialect, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+
+def url(database: str) -> sa.URL:
+    """The URL of a database of that name on a server that is still to be started.
+
+    Raises:
+        NoServer: where this machine has no Postgres to start.
+    """
+    try:
+        local_postgres.find_binaries()
+    except local_postgres.LocalPostgresError as error:
+        raise NoServer(str(error)) from None
+    return sa.URL.create("postgresql+psycopg", username="postgres", database=database)
+
+
+def serve(engine: Engine, folder: Path) -> None:
+    """Let an engine made with :func:`url` reach a server of its own.
+
+    Args:
+        engine: not connected yet; its database is created where it is missing.
+        folder: where the server's data is kept. Processes that name one folder share one server.
+    """
+    server = _Server(folder, str(engine.url.database))
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(
+        _dialect: Dialect, _entry: ConnectionPoolEntry, _args: tuple[Any, ...], parameters: dict[str, Any]
+    ) -> DBAPIConnection | None:
+        parameters.update(server.address())
+        return None
+
+
+class _Server:
+    """This process's share in the server; the kernel gives it back when the process ends, however it ends."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self._folder = folder
+        self._database = database
+        self._lock = threading.Lock()
+        self._lease: local_postgres.Lease | None = None
+
+    def address(self) -> dict[str, Any]:
+        """Where to connect, as psycopg's keywords.
+
+        Raises:
+            psycopg.OperationalError: where the server does not start: to its user it is a database out of reach.
+        """
+        with self._lock:
+            if self._lease is None:
+                try:
+                    self._lease = local_postgres.lease(self._folder)
+                except local_postgres.LocalPostgresError as error:
+                    raise psycopg.OperationalError(str(error)) from error
+                self._create_database(self._lease)
+            return _keywords(self._lease)
+
+    def _create_database(self, lease: local_postgres.Lease) -> None:
+        with psycopg.connect(dbname="postgres", autocommit=True, **_keywords(lease)) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self._database]).fetchone()
+            if known is None:
+                try:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._database)))
+                except (DuplicateDatabase, UniqueViolation):
+                    return  # another process was faster
+
+
+def _keywords(lease: local_postgres.Lease) -> dict[str, Any]:
+    address = lease.cluster.address
+    return {"host": str(address.host), "port": address.port, "user": address.user}

@@ -1,0 +1,6 @@
+"""Questions: a small Flask service, tested on a copy of production as easily as on SQLite."""
+
+from questions.config import Config, ConfigError, NeonConfig, PostgresConfig, SQLiteConfig
+from questions.factory import create_app
+
+__all__ = ["Config", "ConfigError", "NeonConfig", "PostgresConfig", "SQLiteConfig", "create_app"]

@@ -1,0 +1,62 @@
+"""Many questions at once: stored in one transaction, read as a stream, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from questions.extensions import db
+from questions.models import Question, search_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_BATCH = 1_000
+
+
+def store_questions(rows: Iterable[tuple[str, str]]) -> int:
+    """Store every title and description, or, where anything is raised on the way, none.
+
+    Args:
+        rows: validated; read once, as they are stored.
+
+    Returns:
+        How many were stored.
+    """
+    store = _insert if db.session.get_bind().dialect.name == "sqlite" else _copy
+    stored = store((title, description, search_text(title, description)) for title, description in rows)
+    db.session.commit()
+    return stored
+
+
+def all_questions() -> Iterator[tuple[str, str]]:
+    """The title and description of every question, in the order they were asked."""
+    wanted = sa.select(Question.title, Question.description).order_by(Question.id)
+    for title, description in db.session.execute(wanted.execution_options(yield_per=_BATCH)):
+        yield title, description
+
+
+def count_questions() -> int:
+    """How many questions there are."""
+    return db.session.scalar(sa.select(sa.func.count()).select_from(Question)) or 0
+
+
+def _insert(rows: Iterator[tuple[str, str, str]]) -> int:
+    stored = 0
+    columns = ("title", "description", "search")
+    while batch := [dict(zip(columns, row, strict=True)) for row in islice(rows, _BATCH)]:
+        db.session.execute(sa.insert(Question.__table__), batch)  # type: ignore[arg-type]  typed as FromClause; it is the Table
+        stored += len(batch)
+    return stored
+
+
+def _copy(rows: Iterator[tuple[str, str, str]]) -> int:
+    stored = 0
+    # In the session's own transaction, so that it ends with it.
+    driver = db.session.connection().connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy("COPY questions (title, description, search) FROM STDIN") as copy:
+        for stored, row in enumerate(rows, 1):  # noqa: B007  the last number is the count
+            copy.write_row(row)
+    return stored

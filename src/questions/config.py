@@ -1,0 +1,198 @@
+"""Settings: one class per environment, read once into a frozen object.
+
+Where a value comes from, first wins: keyword, process environment, ``.env`` in the working directory,
+``config/<environment>.toml``, the class's default. An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import sqlalchemy as sa
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from questions import settings_files, urls
+from questions.settings_files import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_settings import PydanticBaseSettingsSource
+
+DEFAULT_ENVIRONMENT = "sqlite"
+
+# RFC 6750, 2.1: what a client can send after "Bearer ".
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+
+
+class Config(BaseSettings):
+    """What every environment has; choose a subclass, or a name in :func:`load_config`.
+
+    Raises:
+        ConfigError: for a value that is missing, malformed or of the wrong kind, a misspelt ``QUESTIONS_…`` variable, an
+            unknown key in a TOML file, or a missing file that ``QUESTIONS_CONFIG_FILE`` asked for.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=settings_files.PREFIX,
+        env_file=settings_files.DOTENV,
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",  # the environment is full of other programs' variables; settings_files refuses our own misspelt ones
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    environment: ClassVar[str]
+    dialect: ClassVar[str]
+
+    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    api_token: SecretStr | None = None
+    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # 20,000 characters as JSON escapes of two surrogates each are 240,000 bytes: every valid body fits.
+    max_body_bytes: int = Field(default=262_144, ge=1_024)
+
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401  the fields of a subclass, checked by pydantic
+        settings_files.refuse_unknown_variables(known_variables())
+        settings_files.refuse_unknown_keywords(type(self), values)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(settings_files.explain(error, type(self))) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic passes it by name; we read no secrets folder
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Keyword, environment, ``.env``, TOML file; the class's defaults come last by themselves."""
+        toml = settings_files.toml_source(settings_cls, cls.environment)
+        return init_settings, env_settings, dotenv_settings, toml
+
+    @field_validator("database_url")
+    @classmethod
+    def _right_kind(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(urls.normalised(value.get_secret_value(), cls.dialect))
+
+    @field_validator("api_token")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _BEARER_TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("holds characters that a Bearer token cannot have; use letters, digits and - . _ ~ + /")
+        return value
+
+    @property
+    def owns_database(self) -> bool:
+        """Whether no database was named, so that the application makes and migrates one under ``instance/``."""
+        return self.database_url is None
+
+    @property
+    def url(self) -> sa.URL | None:
+        """The database that was named, its password hidden in ``repr``; None where none was."""
+        return None if self.database_url is None else sa.make_url(self.database_url.get_secret_value())
+
+    @property
+    def migration_url(self) -> sa.URL | None:
+        """Where migrations run; differs from :attr:`url` only where that leads through a pooler."""
+        return self.url
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """Keyword arguments for SQLAlchemy's ``create_engine``; statements' parameters stay out of logs and errors."""
+        return {"hide_parameters": True}
+
+
+class SQLiteConfig(Config):
+    """A SQLite file; where none is named, ``instance/questions.sqlite`` under the working directory."""
+
+    environment: ClassVar[str] = "sqlite"
+    dialect: ClassVar[str] = "sqlite"
+
+
+class PostgresConfig(Config):
+    """A Postgres server by ``DATABASE_URL``; where none is named, one of the application's own under ``instance/``."""
+
+    environment: ClassVar[str] = "postgres"
+    dialect: ClassVar[str] = "postgresql"
+
+    connect_timeout: int = Field(default=5, ge=1, le=300)
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """Connections that died are replaced unseen; a server that is gone is noticed within ``connect_timeout`` seconds."""
+        connect_args = {"connect_timeout": self.connect_timeout, "application_name": "questions"}
+        return {**super().engine_options, "pool_pre_ping": True, "connect_args": connect_args}
+
+
+class NeonConfig(PostgresConfig):
+    """A branch of Neon by its ``DATABASE_URL``: TLS everywhere but on loopback, and patience for a cold start."""
+
+    environment: ClassVar[str] = "neon"
+
+    # A suspended compute was seen to take 5 s to its first answer; a branch just made takes longer.
+    connect_timeout: int = Field(default=30, ge=1, le=300)
+
+    @field_validator("database_url")
+    @classmethod
+    def _encrypted(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(urls.with_tls(value.get_secret_value()))
+
+    def model_post_init(self, _context: object, /) -> None:
+        """Refuse to start without a branch: nothing could stand in for it."""
+        if self.database_url is None:
+            raise ConfigError(
+                "DATABASE_URL is not set, and the neon environment has no database of its own. "
+                "Set it to the connection string of a Neon branch, in the environment or in .env."
+            )
+
+    @property
+    def migration_url(self) -> sa.URL | None:
+        """The branch's direct host: a transaction pooler has no sessions, which migrations need."""
+        return None if self.url is None else urls.direct(self.url)
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """Through a pooler no statement is prepared, since the next one may reach another session."""
+        options = super().engine_options
+        if self.url is not None and urls.is_pooled(self.url):
+            options["connect_args"]["prepare_threshold"] = None
+        return options
+
+
+_BY_NAME: dict[str, type[Config]] = {each.environment: each for each in (SQLiteConfig, PostgresConfig, NeonConfig)}
+
+
+def load_config(config: Config | str | None = None) -> Config:
+    """The settings that an application is made with.
+
+    Args:
+        config: an environment's name (``"sqlite"``, ``"postgres"``, ``"neon"``), a :class:`Config` made by hand, or None for
+            the environment that ``QUESTIONS_CONFIG`` names, ``sqlite`` where it is not set.
+
+    Raises:
+        ConfigError: for an unknown name, and for everything that :class:`Config` refuses.
+    """
+    if isinstance(config, Config):
+        return config
+    name = config if config is not None else _chosen()
+    if name not in _BY_NAME:
+        source = "create_app()" if config is not None else "QUESTIONS_CONFIG"
+        raise ConfigError(f"{source} names the environment {name!r}; there are {', '.join(sorted(_BY_NAME))}.")
+    return _BY_NAME[name]()
+
+
+def _chosen() -> str:
+    key = "QUESTIONS_CONFIG"
+    return os.environ.get(key) or settings_files.dotenv().get(key) or DEFAULT_ENVIRONMENT
+
+
+def known_variables() -> set[str]:
+    """The environment variables of every environment's fields."""
+    return {settings_files.variable(each, name) for each in _BY_NAME.values() for name in each.model_fields}

@@ -1,0 +1,322 @@
+"""Settings: where they come from, what is refused, and that no secret shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from questions import Config, ConfigError, NeonConfig, PostgresConfig, SQLiteConfig, create_app
+from questions.config import known_variables, load_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "hunter2-and-more"
+POSTGRES = f"postgresql://someone:{SECRET}@db.example/questions"
+NEON = f"postgresql://someone:{SECRET}@ep-cool-sea-123456.eu-central-1.aws.neon.tech/questions"
+POOLED = NEON.replace("123456.", "123456-pooler.")
+
+
+@pytest.fixture(autouse=True)
+def defaults_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of whoever runs the suite are not these tests' business."""
+    for name in ("DATABASE_URL", "PGHOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("sqlite", SQLiteConfig), ("postgres", PostgresConfig), (SQLiteConfig(), SQLiteConfig), (None, SQLiteConfig)],
+)
+def test_an_environment_is_chosen_by_name_by_object_or_not_at_all(
+    given: Config | str | None, expected: type[Config]
+) -> None:
+    """Nothing is named: sqlite."""
+    assert type(load_config(given)) is expected
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_questions_config_chooses_where_nothing_is_named(
+    monkeypatch: pytest.MonkeyPatch, working_directory: Path, where: str
+) -> None:
+    """QUESTIONS_CONFIG names the environment, and a name in the call comes before it."""
+    if where == "environment":
+        monkeypatch.setenv("QUESTIONS_CONFIG", "postgres")
+    else:
+        (working_directory / ".env").write_text("QUESTIONS_CONFIG=postgres\n")
+
+    assert type(load_config()) is PostgresConfig
+    assert type(load_config("sqlite")) is SQLiteConfig
+
+
+@pytest.mark.parametrize(("given", "source"), [("mysql", "create_app()"), ("", "create_app()"), (None, "QUESTIONS_CONFIG")])
+def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch, given: str | None, source: str) -> None:
+    """The error says who named it and which there are."""
+    monkeypatch.setenv("QUESTIONS_CONFIG", "mysql")
+
+    with pytest.raises(ConfigError) as error:
+        create_app(given)
+
+    assert error.value.message == f"{source} names the environment {given if given is not None else 'mysql'!r}; " + (
+        "there are neon, postgres, sqlite."
+    )
+
+
+SOURCES = ["keyword", "environment", ".env", "TOML", "default"]
+
+
+@pytest.mark.parametrize("highest", range(len(SOURCES)), ids=SOURCES)
+def test_the_first_source_wins(monkeypatch: pytest.MonkeyPatch, working_directory: Path, highest: int) -> None:
+    """Keyword, process environment, .env, TOML file, default: each comes before all that follow."""
+    values = dict(zip(SOURCES, ["DEBUG", "WARNING", "ERROR", "WARNING", "INFO"], strict=True))
+    given = SOURCES[highest:]
+    if "environment" in given:
+        monkeypatch.setenv("QUESTIONS_LOG_LEVEL", values["environment"])
+    if ".env" in given:
+        (working_directory / ".env").write_text(f"QUESTIONS_LOG_LEVEL={values['.env']}\n")
+    if "TOML" in given:
+        (working_directory / "own.toml").write_text(f'log_level = "{values["TOML"]}"\n')
+        monkeypatch.setenv("QUESTIONS_CONFIG_FILE", "own.toml")
+    keywords = {"log_level": values["keyword"]} if "keyword" in given else {}
+
+    assert SQLiteConfig(**keywords).log_level == values[SOURCES[highest]]
+
+
+def test_the_environments_own_file_is_read() -> None:
+    """config/sqlite.toml asks for text logs, which are not the class's default."""
+    assert (SQLiteConfig().log_format, PostgresConfig().log_format) == ("text", "json")
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "QUESTIONS_API_TOKEN", "QUESTIONS_LOG_LEVEL", "QUESTIONS_CONFIG"])
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """An unset secret of a CI arrives as an empty variable."""
+    monkeypatch.setenv(name, "")
+
+    config = load_config()
+
+    assert (config.environment, config.database_url, config.api_token, config.log_level) == ("sqlite", None, None, "INFO")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("QUESTIONS_API_TOKN", "QUESTIONS_API_TOKEN"),
+        ("questions_log_leve", "QUESTIONS_LOG_LEVEL"),
+        ("QUESTIONS_CONFG", "QUESTIONS_CONFIG"),
+    ],
+)
+@pytest.mark.parametrize("where", ["the environment", ".env"])
+def test_a_misspelt_variable_is_refused(
+    monkeypatch: pytest.MonkeyPatch, working_directory: Path, name: str, meant: str, where: str
+) -> None:
+    """The error names the variable, where it stands, and what was meant; its value may be a secret."""
+    if where == ".env":
+        (working_directory / ".env").write_text(f"{name}={SECRET}\n")
+    else:
+        monkeypatch.setenv(name, SECRET)
+
+    with pytest.raises(ConfigError) as error:
+        load_config()
+
+    assert error.value.message == f"{name} in {where} is not a setting. Did you mean {meant}?"
+
+
+def test_a_variable_that_resembles_none_gets_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is close, the error says what there is."""
+    monkeypatch.setenv("QUESTIONS_ZZZ", "1")
+
+    with pytest.raises(ConfigError, match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: DATABASE_URL, "):
+        load_config()
+
+
+def test_another_environments_variable_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One .env can serve all environments."""
+    monkeypatch.setenv("QUESTIONS_CONNECT_TIMEOUT", "7")
+
+    assert load_config("sqlite").environment == "sqlite"
+    config = load_config("postgres")
+    assert isinstance(config, PostgresConfig)
+    assert config.connect_timeout == 7
+
+
+def test_another_programs_variable_is_left_alone(working_directory: Path) -> None:
+    """A .env holds other programs' variables too."""
+    (working_directory / ".env").write_text("COMPOSE_PROJECT_NAME=x\n")
+
+    assert load_config().environment == "sqlite"
+
+
+def test_an_unknown_keyword_is_refused() -> None:
+    """So is a typing error in code."""
+    with pytest.raises(ConfigError, match=r"^SQLiteConfig has no setting 'log_levle'. Did you mean log_level\?$"):
+        SQLiteConfig(log_levle="INFO")
+
+
+def test_an_unknown_key_in_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, working_directory: Path) -> None:
+    """The error names the file and the key."""
+    (working_directory / "own.toml").write_text('log_levl = "INFO"\n')
+    monkeypatch.setenv("QUESTIONS_CONFIG_FILE", "own.toml")
+
+    with pytest.raises(ConfigError, match=r"^own.toml has the unknown key 'log_levl'. Did you mean log_level\?$"):
+        load_config()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "QUESTIONS_CONFIG_FILE names 'own.toml', which is not a file. Correct the path, or unset it."),
+        (b"log_level: INFO", "own.toml is not a TOML file: "),
+        (b"\xff", "own.toml is not a TOML file: "),
+    ],
+)
+def test_a_file_that_was_asked_for_must_be_there_and_be_toml(
+    working_directory: Path, content: bytes | None, message: str
+) -> None:
+    """Asked for in .env as well as in the environment."""
+    (working_directory / ".env").write_text("QUESTIONS_CONFIG_FILE=own.toml\n")
+    if content is not None:
+        (working_directory / "own.toml").write_bytes(content)
+
+    with pytest.raises(ConfigError) as error:
+        load_config()
+
+    assert error.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_way_to_write_a_postgres_url_means_psycopg(scheme: str) -> None:
+    """postgres:// is what many hosts hand out, and SQLAlchemy does not know it."""
+    url = PostgresConfig(database_url=POSTGRES.replace("postgresql", scheme, 1)).url
+
+    assert url is not None
+    assert (url.drivername, url.password, url.host) == ("postgresql+psycopg", SECRET, "db.example")
+
+
+@pytest.mark.parametrize(
+    ("config", "url", "message"),
+    [
+        (SQLiteConfig, POSTGRES, "is a postgresql URL where this environment needs sqlite; write it as sqlite:///"),
+        (PostgresConfig, "sqlite:///x", "is a sqlite URL where this environment needs postgresql; write it as postgresql://"),
+        (PostgresConfig, f"mysql://x:{SECRET}@h/d", "is a mysql URL where this environment needs postgresql"),
+        (PostgresConfig, POSTGRES.replace("ql:", "ql+psycopg2:"), "is a postgresql+psycopg2 URL where"),
+        (PostgresConfig, SECRET, "is not a database URL; write it as postgresql://user:password@host/database"),
+        (PostgresConfig, f"postgresql://x:{SECRET}@h:port/d", "is not a database URL; write it as"),
+        (NeonConfig, f"{NEON}?sslmode=disable", "has an sslmode that allows an unencrypted connection; write sslmode=require"),
+        (NeonConfig, f"{NEON}?sslmode=prefer", "has an sslmode that allows an unencrypted connection"),
+    ],
+)
+@pytest.mark.parametrize("by", ["keyword", "environment"])
+def test_a_url_that_cannot_be_used_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, config: type[Config], url: str, message: str, by: str
+) -> None:
+    """The error names DATABASE_URL and how to write it; the URL holds a password."""
+    if by == "environment":
+        monkeypatch.setenv("DATABASE_URL", url)
+
+    with pytest.raises(ConfigError) as error:
+        config(**{"database_url": url} if by == "keyword" else {})
+
+    assert error.value.message.startswith(f"DATABASE_URL {message}")
+    assert SECRET not in repr(error.value) + str(error.value.__context__)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"log_level": SECRET}, "QUESTIONS_LOG_LEVEL should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'."),
+        ({"log_format": SECRET}, "QUESTIONS_LOG_FORMAT should be 'json' or 'text'."),
+        ({"max_body_bytes": SECRET}, "QUESTIONS_MAX_BODY_BYTES should be a valid integer"),
+        ({"max_body_bytes": 10}, "QUESTIONS_MAX_BODY_BYTES should be greater than or equal to 1024."),
+        ({"api_token": f"{SECRET} x"}, "QUESTIONS_API_TOKEN holds characters that a Bearer token cannot have; use letters"),
+        ({"api_token": f"{SECRET}é"}, "QUESTIONS_API_TOKEN holds characters that a Bearer token cannot have"),
+        ({"api_token": ""}, "QUESTIONS_API_TOKEN holds characters that a Bearer token cannot have"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_variable(keywords: dict[str, Any], message: str) -> None:
+    """The error says what the value should be, not what it is."""
+    with pytest.raises(ConfigError) as error:
+        SQLiteConfig(**keywords)
+
+    assert error.value.message.startswith(message)
+    assert SECRET not in error.value.message
+
+
+def test_neon_needs_a_branch() -> None:
+    """Nothing can stand in for one, and the error says what to set."""
+    with pytest.raises(ConfigError, match=r"^DATABASE_URL is not set, .* Set it to the connection string of a Neon branch"):
+        create_app("neon")
+
+
+def test_neon_connections_are_encrypted_and_patient() -> None:
+    """TLS is required where the URL says nothing, kept where it says more, and a cold start is waited for."""
+    config = NeonConfig(database_url=NEON)
+
+    assert config.url is not None
+    assert config.url.query == {"sslmode": "require"}
+    assert config.engine_options["pool_pre_ping"] is True
+    assert config.engine_options["connect_args"]["connect_timeout"] == 30
+    assert "prepare_threshold" not in config.engine_options["connect_args"]
+    strict = NeonConfig(database_url=f"{NEON}?sslmode=verify-full&channel_binding=require").url
+    assert strict is not None
+    assert strict.query == {"sslmode": "verify-full", "channel_binding": "require"}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:54321", "127.9.9.9", "[::1]", ""])
+def test_neon_on_loopback_may_go_without_tls(host: str) -> None:
+    """A local stand-in has no certificate."""
+    query = "" if host else "?host=/run/postgresql"
+    url = NeonConfig(database_url=f"postgresql://someone@{host}/questions{query}").url
+
+    assert url is not None
+    assert "sslmode" not in url.query
+
+
+def test_through_a_pooler_nothing_is_prepared_and_nothing_is_migrated() -> None:
+    """A transaction pooler has no sessions: migrations take the direct host, requests prepare no statement."""
+    config = NeonConfig(database_url=POOLED)
+
+    assert config.engine_options["connect_args"]["prepare_threshold"] is None
+    assert config.url is not None
+    assert config.url.host == "ep-cool-sea-123456-pooler.eu-central-1.aws.neon.tech"
+    assert config.migration_url == config.url.set(host="ep-cool-sea-123456.eu-central-1.aws.neon.tech")
+    direct = NeonConfig(database_url=NEON)
+    assert direct.migration_url == direct.url
+
+
+def test_no_secret_shows_in_a_representation() -> None:
+    """Neither the settings nor the application's config show a password or a token."""
+    config = PostgresConfig(database_url=POSTGRES, api_token=SECRET)
+    app = create_app(config)
+
+    shown = f"{config!r} {config} {config.url!r} {config.model_dump()} {app.config!r} {app.extensions['questions']!r}"
+
+    assert SECRET not in shown
+    assert isinstance(app.config["SQLALCHEMY_DATABASE_URI"], sa.URL)
+
+
+def test_settings_are_frozen() -> None:
+    """They are read once."""
+    with pytest.raises(ValueError, match="frozen"):
+        SQLiteConfig().log_level = "DEBUG"  # type: ignore[misc]
+
+
+def test_two_applications_have_databases_of_their_own(working_directory: Path) -> None:
+    """The extensions hold no application."""
+    one, two = (create_app(SQLiteConfig(database_url=f"sqlite:///{working_directory}/{name}")) for name in ("1", "2"))
+
+    assert one.config["SQLALCHEMY_DATABASE_URI"] != two.config["SQLALCHEMY_DATABASE_URI"]
+    assert one.extensions["questions"] is not two.extensions["questions"]
+
+
+def test_every_variable_is_known() -> None:
+    """The list that a misspelt variable is held against has every field of every environment."""
+    assert known_variables() == {
+        "DATABASE_URL",
+        "QUESTIONS_API_TOKEN",
+        "QUESTIONS_CONNECT_TIMEOUT",
+        "QUESTIONS_LOG_FORMAT",
+        "QUESTIONS_LOG_LEVEL",
+        "QUESTIONS_MAX_BODY_BYTES",
+    }

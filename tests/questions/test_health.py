@@ -1,0 +1,143 @@
+"""Alive, ready, and what is answered without a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from flask_migrate import stamp, upgrade
+
+from questions import PostgresConfig, create_app
+from questions.extensions import db
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flask import Flask
+    from flask.testing import FlaskClient
+
+
+@pytest.fixture
+def out_of_reach(environment: str, databases: Any, server: sa.URL | None, working_directory: Path) -> Iterator[Flask]:
+    """An application whose database cannot be reached."""
+    if environment == "sqlite":
+        url = sa.URL.create("sqlite", database=str(working_directory / "no" / "such" / "folder.sqlite"))
+    else:
+        assert server is not None
+        url = server.set(database="no_such_database")
+    app = create_app(databases.config(url, api_token="t"))
+    app.testing = True
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_alive_and_ready(client: FlaskClient) -> None:
+    """Both probes answer 200 on a migrated database."""
+    for probe in ("/healthz", "/readyz"):
+        answer = client.get(probe)
+        assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", "/readyz"),
+        ("GET", "/questions"),
+        ("GET", "/questions/1"),
+        ("POST", "/questions"),
+        ("PATCH", "/questions/1"),
+        ("DELETE", "/questions/1"),
+    ],
+)
+def test_without_its_database_the_service_answers_503(out_of_reach: Flask, method: str, url: str) -> None:
+    """It says so as problem+json and when to come back, without the database's own words; it stays alive."""
+    client = out_of_reach.test_client()
+    body = {"title": "Why?", "description": "Because."}
+
+    answer = client.open(url, method=method, json=body, headers={"Authorization": "Bearer t"})
+
+    assert answer.status_code == 503
+    assert answer.content_type == "application/problem+json"
+    assert answer.headers["Retry-After"] == "5"
+    assert answer.get_json()["detail"].startswith("The database cannot be reached or is too busy.")
+    assert "folder.sqlite" not in answer.text
+    assert "no_such_database" not in answer.text
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_pending_migration_makes_the_service_unready(app: Flask, client: FlaskClient) -> None:
+    """/readyz says at which revision the database is and which it should be at; migrating makes it ready."""
+    with app.app_context():
+        stamp(revision="base")
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.content_type == "application/problem+json"
+    assert answer.get_json()["detail"] == (
+        "The database is at no revision, this code needs 0001. Run: flask --app questions db upgrade"
+    )
+    with app.app_context():
+        stamp(revision="0001")
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_database_without_tables_is_503_with_the_remedy(app: Flask, client: FlaskClient) -> None:
+    """A database that was never migrated is not ready for requests, and the answer names the command."""
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE questions"))
+
+    answer = client.get("/questions")
+
+    assert answer.status_code == 503
+    assert answer.get_json()["detail"] == "The database is not migrated. Run: flask --app questions db upgrade"
+    with app.app_context():
+        stamp(revision="base")
+        upgrade()
+    assert client.get("/questions").status_code == 200
+
+
+def test_a_full_pool_is_503(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no connection comes free in time the service is busy, not broken."""
+    with app.app_context():
+        pool = db.engine.pool
+        monkeypatch.setattr(pool, "_timeout", 0.01)
+        held = [db.engine.connect() for _ in range(pool.size() + pool._max_overflow)]  # type: ignore[attr-defined]  # noqa: SLF001
+
+    answer = client.get("/questions")
+
+    assert answer.status_code == 503
+    for connection in held:
+        connection.close()
+    assert client.get("/questions").status_code == 200
+
+
+def test_a_mistake_of_ours_is_500_without_its_details(
+    app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller learns nothing of the inside; the log has it all, but no parameter of the statement."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE questions"))
+        columns = "id INTEGER PRIMARY KEY, title TEXT, search TEXT, version INTEGER, description TEXT"
+        connection.execute(sa.text(f"CREATE TABLE questions ({columns}, CHECK (length(description) < 5))"))
+
+    answer = client.post("/questions", json={"title": "Why?", "description": "A secret of mine."})
+
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert answer.get_json()["title"] == "Internal Server Error"
+    for inside in ("INSERT", "questions", "Traceback", "CHECK"):
+        assert inside not in answer.text
+    assert any(record.exc_info for record in caplog.records)
+    assert "A secret of mine." not in caplog.text
+
+
+def test_a_server_that_is_gone_is_noticed_at_once() -> None:
+    """A refused connection is answered, not waited for."""
+    app = create_app(PostgresConfig(database_url="postgresql://nobody@127.0.0.1:1/none"))
+
+    assert app.test_client().get("/questions").status_code == 503

@@ -1,0 +1,305 @@
+"""`flask questions import` and `export`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from questions import create_app
+from questions.cli import SAMPLE
+from questions.extensions import db
+from questions.models import Question
+from questions.rows import _LONGEST_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from click.testing import Result
+    from flask import Flask
+    from flask.testing import FlaskClient, FlaskCliRunner
+
+VALID = [
+    {"title": "Why?", "description": "Because."},
+    {"title": 'A "quoted", tít\u2028ulo', "description": "line\nline\r\nend\r \u0085 \U0001f40d"},
+    {"title": "x" * 100, "description": "\U0001f40d" * 20_000},
+]
+
+
+def jsonl(rows: list[Any]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def as_csv(rows: list[dict[str, str]]) -> bytes:
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, ["description", "title"])
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue().encode()
+
+
+@pytest.fixture
+def stored(app: Flask) -> Callable[[], list[tuple[str, str]]]:
+    """What is in the database, title and description in order of id."""
+
+    def read() -> list[tuple[str, str]]:
+        with app.app_context():
+            return [tuple(row) for row in db.session.execute(sa.select(Question.title, Question.description).order_by(Question.id))]
+
+    return read
+
+
+@pytest.fixture
+def imported(runner: FlaskCliRunner) -> Callable[..., Result]:
+    """Run `flask questions import`."""
+    return lambda *arguments, **named: runner.invoke(args=["questions", "import", *arguments], **named)
+
+
+@pytest.mark.parametrize(("name", "write"), [("q.jsonl", jsonl), ("q.ndjson", jsonl), ("q.CSV", as_csv)])
+def test_a_file_is_stored_as_it_is(
+    working_directory: Path, imported: Any, stored: Any, client: FlaskClient, empty: None, name: str, write: Any
+) -> None:
+    """Every character of a valid file arrives, in order, and can be searched; the count is shown."""
+    (working_directory / name).write_bytes(write(VALID))
+
+    result = imported(name)
+
+    assert (result.exit_code, result.output) == (0, "3 questions imported.\n")
+    assert stored() == [(row["title"], row["description"]) for row in VALID]
+    assert [each["title"] for each in client.get('/questions?q="QUOTED"').get_json()] == [VALID[1]["title"]]
+    assert client.get("/questions").get_json()[0]["id"] > 0
+
+
+def test_titles_are_trimmed_on_the_way_in(working_directory: Path, imported: Any, stored: Any, empty: None) -> None:
+    """Import goes through the same schema as a request."""
+    (working_directory / "q.jsonl").write_bytes(jsonl([{"title": " a ", "description": " b "}]))
+
+    assert imported("q.jsonl").exit_code == 0
+    assert stored() == [("a", " b ")]
+
+
+BAD = [
+    (b'{"title": "', "Not JSON: Unterminated string starting at."),
+    (b"[1]", "Not a JSON object."),
+    (b"[" * 100_000, "Not JSON: it cannot be read."),
+    (b'{"title": "a"}', "description: Missing data for required field."),
+    (b'{"title": "a", "description": "b", "id": 1}', "id: Unknown field."),
+    (jsonl([{"title": "x" * 101, "description": "b"}])[:-1], "title: Must be 1 to 100 characters long when trimmed."),
+    (b'{"title": "\\u0000", "description": " "}', "title: Holds a NUL character, which cannot be stored.; description: Must not be blank."),
+    (b'{"title": "\xff", "description": "b"}', "title: Holds a lone surrogate, which cannot be stored."),
+    (b'{"title": "\\ud800", "description": "b"}', "title: Holds a lone surrogate, which cannot be stored."),
+    (b'"' + b"x" * _LONGEST_LINE, f"The line is longer than {_LONGEST_LINE:,} bytes."),
+]
+
+
+def test_by_default_one_bad_row_stores_nothing_and_all_bad_rows_are_named(
+    working_directory: Path, imported: Any, stored: Any
+) -> None:
+    """Each refused row is named by its line, blank lines counted, with the reason; the status is 1."""
+    lines = [b"\xef\xbb\xbf" + jsonl(VALID[:1])[:-1], b"", *(line for line, _ in BAD), jsonl(VALID[:1])]
+    (working_directory / "q.jsonl").write_bytes(b"\n".join(lines))
+    before = stored()
+
+    result = imported("q.jsonl")
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        *(f"line {number}: {reason}" for number, (_, reason) in enumerate(BAD, 3)),
+        f"Error: Nothing was stored: {len(BAD)} rows are not valid. Mend them, or pass --skip-invalid to store the rest.",
+    ]
+    assert stored() == before
+
+
+def test_skip_invalid_stores_the_rest(working_directory: Path, imported: Any, stored: Any, empty: None) -> None:
+    """The others are listed all the same, and the status is 0."""
+    lines = [jsonl(VALID[:1])[:-1], *(line for line, _ in BAD), jsonl(VALID[1:])]
+    (working_directory / "q.jsonl").write_bytes(b"\n".join(lines))
+
+    result = imported("q.jsonl", "--skip-invalid")
+
+    assert result.exit_code == 0
+    assert result.stdout == f"3 questions imported. {len(BAD)} refused.\n"
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == [f"line {n}" for n in range(2, len(BAD) + 2)]
+    assert stored() == [(row["title"], row["description"]) for row in VALID]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1: the header must be title,description; it names nothing"),
+        (b"title,text\na,b\n", "line 1: the header must be title,description; it names title, text"),
+        (b'title,description\na,b\n"a"b,c\n', "line 3: not CSV: "),
+        (b'title,description\na,b\n"a,c\n', "line 3: not CSV: "),
+        (b"title,description\n" + b"x" * 600_000, f"line 2: it is longer than {_LONGEST_LINE:,} bytes"),
+    ],
+)
+@pytest.mark.parametrize("option", [[], ["--skip-invalid"]])
+def test_a_broken_csv_file_stores_nothing(
+    working_directory: Path, imported: Any, stored: Any, content: bytes, message: str, option: list[str]
+) -> None:
+    """What stands after broken quoting cannot be trusted, whatever may be skipped."""
+    (working_directory / "q.csv").write_bytes(content)
+    before = stored()
+
+    result = imported("q.csv", *option)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: Nothing was stored: {message}")
+    assert stored() == before
+
+
+def test_a_csv_row_is_named_by_its_first_line(working_directory: Path, imported: Any) -> None:
+    """A row may span lines, and an empty line is none."""
+    content = b'\xef\xbb\xbftitle,description\r\n\r\na,"b\r\nb"\r\na\r\n,"b\nb"\na,b,c\n'
+    (working_directory / "q.csv").write_bytes(content)
+
+    result = imported("q.csv")
+
+    assert result.stderr.splitlines()[:-1] == [
+        "line 5: Has 1 cells where the header has 2.",
+        "line 6: title: Must be 1 to 100 characters long when trimmed.",
+        "line 8: Has 3 cells where the header has 2.",
+    ]
+
+
+@pytest.mark.parametrize(("written_as", "write"), [("jsonl", jsonl), ("csv", as_csv)])
+def test_standard_input_is_read_in_the_format_that_is_named(
+    imported: Any, stored: Any, empty: None, written_as: str, write: Any
+) -> None:
+    """- is standard input."""
+    result = imported("-", "--format", written_as, input=write(VALID))
+
+    assert result.exit_code == 0, result.output
+    assert stored() == [(row["title"], row["description"]) for row in VALID]
+
+
+def test_the_sample_is_worth_a_first_look(imported: Any, stored: Any, empty: None) -> None:
+    """The package brings two dozen valid questions, each once."""
+    result = imported("--sample")
+
+    assert (result.exit_code, result.output) == (0, "24 questions imported.\n")
+    assert len({title for title, _ in stored()}) == len(SAMPLE.read_text("utf-8").splitlines()) == 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Name a FILE, or say --sample."),
+        (["-", "--sample"], "Name a FILE, or say --sample."),
+        (["-"], "does not tell the format; say --format jsonl or csv."),
+        (["questions.txt"], "The name 'questions.txt' does not tell the format; say --format jsonl or csv."),
+        (["missing.csv"], "File 'missing.csv' does not exist."),
+        (["questions.txt", "--format", "xml"], "'xml' is not one of 'jsonl', 'csv'"),
+    ],
+)
+def test_a_command_that_cannot_be_meant_is_a_usage_error(
+    working_directory: Path, imported: Any, arguments: list[str], message: str
+) -> None:
+    """Status 2, and what to say instead."""
+    (working_directory / "questions.txt").touch()
+
+    result = imported(*arguments)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_an_empty_file_is_no_mistake(working_directory: Path, imported: Any) -> None:
+    """Nothing to store is stored."""
+    (working_directory / "q.jsonl").touch()
+
+    assert imported("q.jsonl").output == "0 questions imported.\n"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_export_gives_back_what_was_imported(
+    working_directory: Path, imported: Any, runner: FlaskCliRunner, stored: Any, empty: None, suffix: str
+) -> None:
+    """Export, import into an empty database: the same questions, character for character."""
+    (working_directory / "in.jsonl").write_bytes(jsonl(VALID))
+    imported("in.jsonl")
+
+    result = runner.invoke(args=["questions", "export", f"out.{suffix}"])
+
+    assert (result.exit_code, result.output) == (0, "")
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM questions"))
+    assert imported(f"out.{suffix}").exit_code == 0
+    assert stored() == [(row["title"], row["description"]) for row in VALID]
+    if suffix == "jsonl":
+        lines = (working_directory / "out.jsonl").read_bytes().split(b"\n")
+        assert [json.loads(line) for line in lines if line] == VALID
+
+
+def test_export_writes_json_lines_to_standard_output_unless_told(
+    imported: Any, runner: FlaskCliRunner, empty: None
+) -> None:
+    """A pipe needs no options."""
+    imported("-", "--format", "jsonl", input=jsonl(VALID[:1]))
+
+    assert runner.invoke(args=["questions", "export"]).stdout == '{"title": "Why?", "description": "Because."}\n'
+    assert runner.invoke(args=["questions", "export", "--format", "csv"]).stdout_bytes == (
+        b"title,description\r\nWhy?,Because.\r\n"
+    )
+    assert runner.invoke(args=["questions", "export", "x.txt"]).exit_code == 2
+
+
+def test_an_export_that_fails_leaves_the_old_file(
+    app: Flask, runner: FlaskCliRunner, working_directory: Path
+) -> None:
+    """A file is replaced when the new one is complete; without a database there is a message, no traceback."""
+    (working_directory / "out.jsonl").write_text("old")
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE questions"))
+
+    result = runner.invoke(args=["questions", "export", "out.jsonl"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database is not migrated. Run: flask --app questions db upgrade")
+    assert {path.name: path.read_text() for path in working_directory.glob("out*")} == {"out.jsonl": "old"}
+
+
+def test_import_without_a_database_is_a_message(working_directory: Path, databases: Any, server: sa.URL | None) -> None:
+    """Status 1 and the reason; no traceback, no password."""
+    url = server.set(database="none", password="hunter2") if server else sa.URL.create("sqlite", database="/no/such/x")
+    app = create_app(databases.config(url))
+
+    result = app.test_cli_runner().invoke(args=["questions", "import", "--sample"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database cannot be reached or is too busy.")
+    assert "hunter2" not in result.output
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_interrupting_an_import_leaves_the_database_as_it_was(
+    working_directory: Path, config: Any, stored: Any, environment: str
+) -> None:
+    """Ctrl-C in the middle of a file that never ends: the rows that were sent are taken back, and no traceback is shown."""
+    variables = {**os.environ, "QUESTIONS_CONFIG": environment, "DATABASE_URL": config.database_url.get_secret_value()}
+    command = [sys.executable, "-m", "flask", "--app", "questions", "questions", "import", "-", "--format", "jsonl"]
+    before = stored()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables
+    ) as process:
+        assert process.stdin
+        # More than every buffer on the way holds: once it is written, rows have reached the database.
+        for _ in range(200):
+            process.stdin.write(jsonl([VALID[0]] * 500))
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert b"Aborted!" in error
+    assert b"Traceback" not in error
+    assert stored() == before

@@ -1,0 +1,172 @@
+"""The migrations: there and back, equal to the models, and within each database's reach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from flask_migrate import downgrade, upgrade
+
+from questions import create_app, models, schemas
+from questions.extensions import db
+from questions.models import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask import Flask
+    from flask.testing import FlaskCliRunner
+
+
+@pytest.fixture
+def bare(databases: Any) -> Iterator[Flask]:
+    """An application on a database that has nothing in it."""
+    url = databases.make()
+    app = create_app(databases.config(url))
+    with app.app_context():
+        yield app
+        db.engine.dispose()
+    databases.drop(url)
+
+
+def checks(table: str) -> list[tuple[str | None, str]]:
+    return sorted((check["name"], check["sqltext"]) for check in sa.inspect(db.engine).get_check_constraints(table))
+
+
+def reflected() -> dict[str, Any]:
+    inspector = sa.inspect(db.engine)
+    return {
+        name: (
+            [(each["name"], str(each["type"]), each["nullable"], each["default"]) for each in inspector.get_columns(name)],
+            checks(name),
+            sorted(str(index["name"]) for index in inspector.get_indexes(name)),
+        )
+        for name in inspector.get_table_names()
+        if name != "alembic_version"
+    }
+
+
+def test_down_and_up_again_is_the_same_schema(bare: Flask) -> None:
+    """Each migration can be undone, and done again."""
+    upgrade()
+    before = reflected()
+    downgrade(revision="base")
+    assert reflected() == {}
+    upgrade()
+
+    assert "questions" in before
+    assert reflected() == before
+
+
+def test_the_models_and_the_migrated_schema_agree(bare: Flask) -> None:
+    """Alembic finds no difference of tables, columns, types or indexes."""
+    upgrade()
+
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": _known})
+        assert compare_metadata(context, db.metadata) == []
+
+
+def test_the_checks_are_those_of_the_models(bare: Flask) -> None:
+    """Alembic compares no CHECK: what create_all makes is what the migrations make."""
+    upgrade()
+    migrated = checks("questions")
+    downgrade(revision="base")
+    db.create_all()
+
+    assert checks("questions") == migrated
+    assert len(migrated) >= 2
+
+
+def _known(_object: object, name: str | None, kind: str, *_: object) -> bool:
+    return not (kind == "index" and name == "ix_questions_search_trgm")
+
+
+def test_schema_and_models_agree_on_the_lengths() -> None:
+    """The schema imports nothing of ours, so its numbers stand twice."""
+    for name in ("TITLE_LENGTH", "DESCRIPTION_LENGTH", "LARGEST_ID"):
+        assert getattr(schemas, name) == getattr(models, name)
+
+
+@pytest.mark.parametrize(
+    ("title", "description"),
+    [
+        ("x" * 101, "y"),
+        ("x", "y" * 20_001),
+        ("", "y"),
+        ("x", ""),
+        ("x\x00" + "x" * 200, "y"),
+        ("x", "y\x00" + "y" * 20_001),
+    ],
+)
+def test_the_database_itself_holds_the_lengths(app: Flask, title: str, description: str) -> None:
+    """What goes round the schema is refused by every database alike."""
+    with app.app_context():
+        db.session.add(Question(title=title, description=description))
+        with pytest.raises((sa.exc.IntegrityError, sa.exc.DataError)):
+            db.session.commit()
+
+
+def test_the_commands_of_flask_db(runner: FlaskCliRunner) -> None:
+    """`flask db` works as everywhere: it sees no difference to write a migration for, and goes down and up."""
+    assert runner.invoke(args=["db", "upgrade"]).exit_code == 0
+    assert runner.invoke(args=["db", "check"]).exit_code == 0
+    assert runner.invoke(args=["db", "downgrade", "base"]).exit_code == 0
+    assert runner.invoke(args=["db", "check"]).exit_code == 1
+    assert runner.invoke(args=["db", "upgrade"]).exit_code == 0
+
+
+def test_the_migrations_can_be_written_as_sql(runner: FlaskCliRunner, environment: str) -> None:
+    """`flask db upgrade --sql` needs no decision of the server."""
+    result = runner.invoke(args=["db", "upgrade", "--sql"])
+
+    assert result.exit_code == 0, result.output
+    assert "CREATE TABLE questions" in result.output
+    assert ("gin_trgm_ops" in result.output) == (environment != "sqlite")
+
+
+def test_migrating_without_a_database_is_a_message(databases: Any, server: sa.URL | None) -> None:
+    """Status 1 and the reason, no traceback, no password."""
+    url = server.set(database="none", password="hunter2") if server else sa.URL.create("sqlite", database="/no/such/x")
+    app = create_app(databases.config(url))
+
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database cannot be reached: ")
+    assert "hunter2" not in result.output
+
+
+def test_the_search_has_an_index(postgres_only: None, app: Flask) -> None:
+    """A search by three characters or more can use trigrams."""
+    with app.app_context(), db.engine.connect() as connection:
+        connection.execute(sa.text("SET enable_seqscan = off"))
+        plan = connection.execute(
+            sa.text(r"EXPLAIN SELECT id FROM questions WHERE search LIKE '%needle%' ESCAPE '/'")
+        ).scalars()
+        assert "ix_questions_search_trgm" in "".join(plan)
+
+
+def test_without_the_right_to_trigrams_the_search_works(postgres_only: None, bare: Flask, databases: Any) -> None:
+    """Where the role may not create the extension, the migration goes on without the index."""
+    name = f"plain_{db.engine.url.database}"
+    with db.engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN"))
+        connection.execute(sa.text(f"GRANT CREATE ON SCHEMA public TO {name}"))
+    app = create_app(databases.config(db.engine.url.set(username=name), api_token="t"))
+    try:
+        with app.app_context():
+            upgrade()
+            assert sa.inspect(db.engine).get_indexes("questions") == []
+        client = app.test_client()
+        client.post("/questions", json={"title": "Needle", "description": "x"}, headers={"Authorization": "Bearer t"})
+        assert [each["title"] for each in client.get("/questions?q=NEEDLE").get_json()] == ["Needle"]
+    finally:
+        with app.app_context():
+            db.engine.dispose()
+        with db.engine.begin() as connection:
+            connection.execute(sa.text(f"DROP OWNED BY {name} CASCADE"))
+            connection.execute(sa.text(f"DROP ROLE {name}"))
