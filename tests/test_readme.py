@@ -1,0 +1,131 @@
+"""The commands of the README, run as they stand there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
+SERVE, TEST, USE, EMBEDDED, DEPLOY, TOX = (block.strip() for block in BLOCKS)
+
+
+def answer(url: str, deadline: float = 60) -> object:
+    """What the URL answers, once it does."""
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                return json.load(response)
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)  # until the server listens
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: str, cwd: Path, **variables: str) -> Iterator[None]:
+    """A server of the README's, ended with everything that it started."""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
+    process = subprocess.Popen(
+        ["bash", "-c", command], cwd=cwd, env=environ, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        print(output.decode())
+
+
+def run(command: str, cwd: Path) -> str:
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ended = subprocess.run(["bash", "-ec", command], cwd=cwd, env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.usefixtures("sqlite_only")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's examples of HTTP use curl")
+def test_the_first_look(working_directory: Path) -> None:
+    """Run, import the sample, search, ask, export: each line does what the README says."""
+    port = free_port()
+    serve = SERVE.rpartition(".venv/bin/")[2]
+
+    with running(f"exec {serve} --port {port}", working_directory):
+        assert answer(f"http://127.0.0.1:{port}/questions") == []
+        shown = run(USE.replace("127.0.0.1:5000", f"127.0.0.1:{port}"), working_directory)
+
+    first, found, asked = shown.splitlines()[0], shown.splitlines()[1], shown.splitlines()[2]
+    assert first == "24 questions imported."
+    assert len(json.loads(found)) == 2
+    assert json.loads(asked)["title"] == "Why?"
+    assert (working_directory / "questions.csv").read_text("utf-8").startswith("title,description\n")
+
+
+@pytest.mark.usefixtures("postgres_only")
+def test_a_postgres_of_its_own(working_directory: Path) -> None:
+    """Named by nothing, the postgres environment brings its own server, made and migrated."""
+    port = free_port()
+
+    with running(f"exec {EMBEDDED} --port {port}", working_directory):
+        assert answer(f"http://127.0.0.1:{port}/questions") == []
+        assert answer(f"http://127.0.0.1:{port}/readyz") == {"status": "ok"}
+
+
+@pytest.mark.usefixtures("postgres_only")
+def test_deployment(working_directory: Path, databases: object) -> None:
+    """On a database that is named: migrate, then serve under gunicorn."""
+    export, upgrade, serve = DEPLOY.splitlines()
+    url = databases.make()  # type: ignore[attr-defined]
+    named = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    export = re.sub(r"DATABASE_URL=\S+", f"DATABASE_URL='{named}'", export)
+    serve = serve.replace("config/", f"{CHECKOUT}/config/")
+    port = free_port()
+    try:
+        run(f"{export}\n{upgrade}", working_directory)
+        with running(f"{export}\nexec {serve}", working_directory, PORT=str(port)):
+            assert answer(f"http://127.0.0.1:{port}/readyz") == {"status": "ok"}
+    finally:
+        databases.drop(url)  # type: ignore[attr-defined]
+
+
+def test_the_test_command_is_what_ci_runs() -> None:
+    """CI runs the README's second command to the letter, and the workflow runs what CI runs."""
+    assert TEST in (CHECKOUT / ".ci" / "run").read_text("utf-8")
+    environments = re.findall(r"^\[testenv:([a-z-]+)", (CHECKOUT / "tox.ini").read_text("utf-8"), re.MULTILINE)
+    assert TOX.split()[:2] == ["tox", "-e"]
+    assert TOX.split()[2] in environments
+
+
+@pytest.mark.wheel
+def test_the_first_command_from_a_fresh_clone(working_directory: Path) -> None:
+    """To the letter, in a clone of what is committed: it ends with the service answering on port 5000."""
+    subprocess.run(["git", "clone", "-q", str(CHECKOUT), "clone"], cwd=working_directory, check=True)
+
+    with running(SERVE, working_directory / "clone"):
+        assert answer("http://127.0.0.1:5000/questions", deadline=600) == []
+    assert (working_directory / "clone" / "instance" / "questions.sqlite").is_file()
