@@ -49,7 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Which database this run is on."""
-    return f"questions: on {config.getoption('--database')}, each database with {config.getoption('--existing-rows')} rows"
+    return (
+        f"questions: on {config.getoption('--database')}, each database with {config.getoption('--existing-rows')} rows"
+    )
 
 
 @pytest.fixture(scope="session")

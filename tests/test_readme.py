@@ -51,7 +51,12 @@ def running(command: str, cwd: Path, **variables: str) -> Iterator[None]:
     """A server of the README's, ended with everything that it started."""
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
     process = subprocess.Popen(
-        ["bash", "-c", command], cwd=cwd, env=environ, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ["bash", "-c", command],
+        cwd=cwd,
+        env=environ,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     try:
         yield

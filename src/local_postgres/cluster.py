@@ -234,7 +234,10 @@ class Cluster:
             elif launched and not self._is_held():
                 raise ServerError(f"The server in {self.folder} did not start:{self._log_tail(said)}")
             if time.monotonic() > limit:
-                raise ServerError(f"The server in {self.folder} was not ready in time:{self._log_tail(said)}")
+                raise ServerError(
+                    f"The server in {self.folder} was not ready in time; it may be recovering, or another container's: "
+                    f"try again later, or stop that one.{self._log_tail(said)}"
+                )
             time.sleep(_POLL_SECONDS)
 
     def _launch(self, binaries: Binaries) -> bool:

@@ -40,7 +40,9 @@ _format = click.option(
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path), required=False)
 @click.option("--sample", is_flag=True, help="Import the questions that come with this package.")
 @_format
-@click.option("--skip-invalid", is_flag=True, help="Store the valid rows and list the others; without it, all or nothing.")
+@click.option(
+    "--skip-invalid", is_flag=True, help="Store the valid rows and list the others; without it, all or nothing."
+)
 def import_(file: Path | None, written_as: rows.Format | None, *, sample: bool, skip_invalid: bool) -> None:
     """Store the questions of FILE, JSON Lines or CSV; - reads standard input.
 
@@ -141,7 +143,9 @@ class _Reading:
 def _format_of(file: Path) -> rows.Format:
     written_as = rows.format_of(file.name)
     if written_as is None:
-        raise click.UsageError(f"The name {file.name!r} does not tell the format; say --format {' or '.join(rows.FORMATS)}.")
+        raise click.UsageError(
+            f"The name {file.name!r} does not tell the format; say --format {' or '.join(rows.FORMATS)}."
+        )
     return written_as
 
 

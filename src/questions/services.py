@@ -55,7 +55,9 @@ def ask_question(title: str, description: str) -> Question:
     return question
 
 
-def change_question(question_id: int, changes: Mapping[str, str], *, versions: Collection[int] | None = None) -> Question:
+def change_question(
+    question_id: int, changes: Mapping[str, str], *, versions: Collection[int] | None = None
+) -> Question:
     """Change some fields of a question.
 
     Args:

@@ -102,4 +102,3 @@ def _toml_path(environment: str) -> Path:
 def _meant(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return f" Did you mean {close[0]}?" if close else f" There are: {', '.join(sorted(known))}."
-

@@ -57,6 +57,13 @@ class Processes(Protocol):
         """The pids of those that have all words in their command line."""
 
 
+@pytest.fixture(autouse=True)
+def _same_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a test starts import the package under test, wherever they run."""
+    path = [str(Path(local_postgres.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
+
+
 @pytest.fixture
 def until() -> Until:
     """Wait for a condition."""

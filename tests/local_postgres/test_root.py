@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.local_postgres.conftest import Processes, Query, Until
 
+_SHELTER = Path("/var/lib/local_postgres")
+
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another account")
 ordinary = pytest.mark.skipif(os.geteuid() == 0, reason="root's server runs as another account")
 
@@ -26,13 +28,11 @@ def clone(tmp_path: Path) -> Iterator[Path]:
     tmp_path.chmod(0o700)
     folder = tmp_path / "clone"
     folder.mkdir()
-    shelter = Path("/var/lib/local_postgres")
-    before = set(shelter.iterdir()) if shelter.exists() else None
     yield folder
-    for new in set(shelter.iterdir()) - (before or set()) if shelter.exists() else ():
-        shutil.rmtree(new)
-    if before is None and shelter.exists():
-        shelter.rmdir()
+    for wanted in (folder / "pg", folder / "instance" / "postgres"):
+        folders.remove_tree(_SHELTER / folders.digest(wanted))
+    with suppress(OSError):  # somebody else's cluster may lie there
+        _SHELTER.rmdir()
 
 
 def _modes(folder: Path) -> list[tuple[int, int, int]]:
@@ -51,7 +51,7 @@ def test_a_private_home_stays_private(clone: Path, query: Query, until: Until, p
         until(lambda: not processes(str(folder)) and not processes(str(lease.cluster.home)))
     assert folder.is_symlink()
     assert folder.resolve() == home
-    assert home.parent == Path("/var/lib/local_postgres")
+    assert home.parent == _SHELTER
     assert home.stat().st_uid == account.default_account().uid
     assert (_modes(clone), pwd.getpwall()) == (modes, accounts)
 

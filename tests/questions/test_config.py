@@ -51,7 +51,9 @@ def test_questions_config_chooses_where_nothing_is_named(
     assert type(load_config("sqlite")) is SQLiteConfig
 
 
-@pytest.mark.parametrize(("given", "source"), [("mysql", "create_app()"), ("", "create_app()"), (None, "QUESTIONS_CONFIG")])
+@pytest.mark.parametrize(
+    ("given", "source"), [("mysql", "create_app()"), ("", "create_app()"), (None, "QUESTIONS_CONFIG")]
+)
 def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch, given: str | None, source: str) -> None:
     """The error says who named it and which there are."""
     monkeypatch.setenv("QUESTIONS_CONFIG", "mysql")
@@ -96,7 +98,12 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name
 
     config = load_config()
 
-    assert (config.environment, config.database_url, config.api_token, config.log_level) == ("sqlite", None, None, "INFO")
+    assert (config.environment, config.database_url, config.api_token, config.log_level) == (
+        "sqlite",
+        None,
+        None,
+        "INFO",
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,9 @@ def test_a_variable_that_resembles_none_gets_the_list(monkeypatch: pytest.Monkey
     """Where nothing is close, the error says what there is."""
     monkeypatch.setenv("QUESTIONS_ZZZ", "1")
 
-    with pytest.raises(ConfigError, match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: DATABASE_URL, "):
+    with pytest.raises(
+        ConfigError, match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: DATABASE_URL, "
+    ):
         load_config()
 
 
@@ -198,12 +207,20 @@ def test_every_way_to_write_a_postgres_url_means_psycopg(scheme: str) -> None:
     ("config", "url", "message"),
     [
         (SQLiteConfig, POSTGRES, "is a postgresql URL where this environment needs sqlite; write it as sqlite:///"),
-        (PostgresConfig, "sqlite:///x", "is a sqlite URL where this environment needs postgresql; write it as postgresql://"),
+        (
+            PostgresConfig,
+            "sqlite:///x",
+            "is a sqlite URL where this environment needs postgresql; write it as postgresql://",
+        ),
         (PostgresConfig, f"mysql://x:{SECRET}@h/d", "is a mysql URL where this environment needs postgresql"),
         (PostgresConfig, POSTGRES.replace("ql:", "ql+psycopg2:"), "is a postgresql+psycopg2 URL where"),
         (PostgresConfig, SECRET, "is not a database URL; write it as postgresql://user:password@host/database"),
         (PostgresConfig, f"postgresql://x:{SECRET}@h:port/d", "is not a database URL; write it as"),
-        (NeonConfig, f"{NEON}?sslmode=disable", "has an sslmode that allows an unencrypted connection; write sslmode=require"),
+        (
+            NeonConfig,
+            f"{NEON}?sslmode=disable",
+            "has an sslmode that allows an unencrypted connection; write sslmode=require",
+        ),
         (NeonConfig, f"{NEON}?sslmode=prefer", "has an sslmode that allows an unencrypted connection"),
     ],
 )
@@ -229,7 +246,10 @@ def test_a_url_that_cannot_be_used_is_refused_without_being_shown(
         ({"log_format": SECRET}, "QUESTIONS_LOG_FORMAT should be 'json' or 'text'."),
         ({"max_body_bytes": SECRET}, "QUESTIONS_MAX_BODY_BYTES should be a valid integer"),
         ({"max_body_bytes": 10}, "QUESTIONS_MAX_BODY_BYTES should be greater than or equal to 1024."),
-        ({"api_token": f"{SECRET} x"}, "QUESTIONS_API_TOKEN holds characters that a Bearer token cannot have; use letters"),
+        (
+            {"api_token": f"{SECRET} x"},
+            "QUESTIONS_API_TOKEN holds characters that a Bearer token cannot have; use letters",
+        ),
         ({"api_token": f"{SECRET}é"}, "QUESTIONS_API_TOKEN holds characters that a Bearer token cannot have"),
         ({"api_token": ""}, "QUESTIONS_API_TOKEN holds characters that a Bearer token cannot have"),
     ],
@@ -245,7 +265,9 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(keywords: dict[str
 
 def test_neon_needs_a_branch() -> None:
     """Nothing can stand in for one, and the error says what to set."""
-    with pytest.raises(ConfigError, match=r"^DATABASE_URL is not set, .* Set it to the connection string of a Neon branch"):
+    with pytest.raises(
+        ConfigError, match=r"^DATABASE_URL is not set, .* Set it to the connection string of a Neon branch"
+    ):
         create_app("neon")
 
 

@@ -53,7 +53,9 @@ def test_every_error_is_described_as_problem_json(description: dict[str, Any]) -
                 continue
             for status, response in operation["responses"].items():
                 if status.isdigit() and int(status) >= 400:
-                    response = description["components"]["responses"].get(response.get("$ref", "").split("/")[-1], response)
+                    response = description["components"]["responses"].get(
+                        response.get("$ref", "").split("/")[-1], response
+                    )
                     assert list(response["content"]) == ["application/problem+json"], (path, method, status)
                     schema = response["content"]["application/problem+json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/Problem"}
@@ -88,7 +90,9 @@ def test_the_page_of_the_api_needs_nothing_from_elsewhere(client: FlaskClient) -
 
 def test_every_error_class_has_a_status_and_stands_in_the_tree() -> None:
     """No domain error can reach the caller as 500 for want of a row."""
-    classes = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.QuestionsError)}
+    classes = {
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.QuestionsError)
+    }
 
     assert set(errors.STATUS) == classes - {errors.QuestionsError}
     assert errors.__doc__
@@ -126,5 +130,3 @@ def test_every_tox_environment_is_in_the_readme() -> None:
         assert f"`{name}`" in README or f"tox -e {name}" in README, name
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (CHECKOUT / link).exists(), link
-
-

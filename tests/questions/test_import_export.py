@@ -53,7 +53,10 @@ def stored(app: Flask) -> Callable[[], list[tuple[str, str]]]:
 
     def read() -> list[tuple[str, str]]:
         with app.app_context():
-            return [tuple(row) for row in db.session.execute(sa.select(Question.title, Question.description).order_by(Question.id))]
+            return [
+                tuple(row)
+                for row in db.session.execute(sa.select(Question.title, Question.description).order_by(Question.id))
+            ]
 
     return read
 
@@ -94,7 +97,10 @@ BAD = [
     (b'{"title": "a"}', "description: Missing data for required field."),
     (b'{"title": "a", "description": "b", "id": 1}', "id: Unknown field."),
     (jsonl([{"title": "x" * 101, "description": "b"}])[:-1], "title: Must be 1 to 100 characters long when trimmed."),
-    (b'{"title": "\\u0000", "description": " "}', "title: Holds a NUL character, which cannot be stored.; description: Must not be blank."),
+    (
+        b'{"title": "\\u0000", "description": " "}',
+        "title: Holds a NUL character, which cannot be stored.; description: Must not be blank.",
+    ),
     (b'{"title": "\xff", "description": "b"}', "title: Holds a lone surrogate, which cannot be stored."),
     (b'{"title": "\\ud800", "description": "b"}', "title: Holds a lone surrogate, which cannot be stored."),
     (b'"' + b"x" * _LONGEST_LINE, f"The line is longer than {_LONGEST_LINE:,} bytes."),
@@ -128,7 +134,9 @@ def test_skip_invalid_stores_the_rest(working_directory: Path, imported: Any, st
 
     assert result.exit_code == 0
     assert result.stdout == f"3 questions imported. {len(BAD)} refused.\n"
-    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == [f"line {n}" for n in range(2, len(BAD) + 2)]
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == [
+        f"line {n}" for n in range(2, len(BAD) + 2)
+    ]
     assert stored() == [(row["title"], row["description"]) for row in VALID]
 
 
@@ -253,9 +261,7 @@ def test_export_writes_json_lines_to_standard_output_unless_told(
     assert runner.invoke(args=["questions", "export", "x.txt"]).exit_code == 2
 
 
-def test_an_export_that_fails_leaves_the_old_file(
-    app: Flask, runner: FlaskCliRunner, working_directory: Path
-) -> None:
+def test_an_export_that_fails_leaves_the_old_file(app: Flask, runner: FlaskCliRunner, working_directory: Path) -> None:
     """A file is replaced when the new one is complete; without a database there is a message, no traceback."""
     (working_directory / "out.jsonl").write_text("old")
     with app.app_context(), db.engine.begin() as connection:

@@ -79,7 +79,10 @@ def test_every_answer_has_a_request_id(app: Flask) -> None:
     """Refusals too, and each its own."""
     client = app.test_client()
 
-    ids = {client.open(url, method=method).headers["X-Request-ID"] for method, url in (("GET", "/x"), ("POST", "/questions"))}
+    ids = {
+        client.open(url, method=method).headers["X-Request-ID"]
+        for method, url in (("GET", "/x"), ("POST", "/questions"))
+    }
 
     assert len(ids) == 2
 
@@ -110,7 +113,9 @@ def test_an_exception_stays_in_its_line(app: Flask, lines: Callable[[str], list[
     assert lines("text")[0].endswith("ZeroDivisionError: division by zero")
 
 
-@pytest.mark.parametrize(("environ", "expected"), [("text", r"^\d{4}-.* request request_id="), ("json", r'^\{"time": ')])
+@pytest.mark.parametrize(
+    ("environ", "expected"), [("text", r"^\d{4}-.* request request_id="), ("json", r'^\{"time": ')]
+)
 def test_where_nobody_set_up_logging_it_goes_to_standard_error(environ: str, expected: str) -> None:
     """In the format that the settings name; an application that was set up is left alone."""
     code = f"""if True:

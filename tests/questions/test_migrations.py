@@ -40,7 +40,10 @@ def reflected() -> dict[str, Any]:
     inspector = sa.inspect(db.engine)
     return {
         name: (
-            [(each["name"], str(each["type"]), each["nullable"], each["default"]) for each in inspector.get_columns(name)],
+            [
+                (each["name"], str(each["type"]), each["nullable"], each["default"])
+                for each in inspector.get_columns(name)
+            ],
             checks(name),
             sorted(str(index["name"]) for index in inspector.get_indexes(name)),
         )

@@ -78,7 +78,9 @@ def test_an_asked_question_is_stored_and_can_be_got(client: FlaskClient) -> None
     ],
     ids=["longest title", "trimmed to the longest", "longest description", "four bytes each", "odd characters"],
 )
-def test_what_fits_is_stored_character_for_character(client: FlaskClient, ask: Ask, title: str, description: str) -> None:
+def test_what_fits_is_stored_character_for_character(
+    client: FlaskClient, ask: Ask, title: str, description: str
+) -> None:
     """Lengths count characters, on every database, and nothing is changed but the title's ends."""
     asked = ask(title, description)
 
@@ -236,7 +238,9 @@ def test_after_the_end_there_is_an_empty_array(client: FlaskClient, ask: Ask) ->
         ("{} \U0001f40d", "{} \U0001f40d"),
     ],
 )
-def test_search_folds_case_as_unicode_does_and_takes_the_rest_literally(client: FlaskClient, ask: Ask, word: str, title: str, q: str) -> None:
+def test_search_folds_case_as_unicode_does_and_takes_the_rest_literally(
+    client: FlaskClient, ask: Ask, word: str, title: str, q: str
+) -> None:
     """A question is found by a casefolded substring of its title or of its description."""
     by_title = ask(title.format(word))
     by_description = ask("Other", f"before {title.format(word)} after")

@@ -46,7 +46,9 @@ def _require(token: SecretStr) -> None:
 
 def _from_this_machine() -> bool:
     """Behind a proxy on this machine every client has a loopback address, so more than that must point here."""
-    forwarded = any(name.upper() in _FORWARDED or name.upper().startswith("X-FORWARDED") for name in request.headers.keys())
+    forwarded = any(
+        name.upper() in _FORWARDED or name.upper().startswith("X-FORWARDED") for name in request.headers.keys()
+    )
     return _is_here(request.remote_addr or "") and _is_here(_hostname(request.host)) and not forwarded
 
 

@@ -94,7 +94,9 @@ class Blueprint(flask_smorest.Blueprint):
 
         def decorate(view: View) -> View:
             for status in statuses:
-                view = self.alt_response(status, schema=Problem, content_type=errors.PROBLEM, description=_WHEN[status])(view)
+                view = self.alt_response(
+                    status, schema=Problem, content_type=errors.PROBLEM, description=_WHEN[status]
+                )(view)
             return view
 
         return decorate

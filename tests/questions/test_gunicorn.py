@@ -1,0 +1,171 @@
+"""The service as it is deployed: real workers, a database that goes away and comes back, an end that loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask_migrate import upgrade
+
+from questions import PostgresConfig, create_app
+from questions.extensions import db
+from questions.shipped import shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DEADLINE = 60
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for a condition, not for a time."""
+    end = time.monotonic() + DEADLINE
+    while not (met := condition()):
+        assert time.monotonic() < end, "the condition was not met in time"
+        time.sleep(0.02)
+    return met
+
+
+class Service:
+    """A running gunicorn."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self._log = log
+
+    def get(self, path: str) -> tuple[int, str, Any]:
+        """Status, content type, JSON; status 0 while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+                return answer.status, answer.headers["Content-Type"], json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers["Content-Type"], json.load(error)
+        except (urllib.error.URLError, ConnectionError):
+            return 0, "", None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8")
+
+
+@contextmanager
+def gunicorn(folder: Path, app: str, **variables: str) -> Iterator[Service]:
+    """gunicorn with the project's own settings."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", "gunicorn", "-c", str(shipped("config") / "gunicorn.conf.py"), app]
+    environ = {**os.environ, "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}", **variables}
+    log = folder / "gunicorn.log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=stream, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield Service(process, port, log)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(DEADLINE)
+
+
+def test_it_serves_from_its_workers_and_ends_when_asked(sqlite_only: None, working_directory: Path) -> None:
+    """Workers start, make the database once between them, log as the application does, and end with status 0 on SIGTERM."""
+    with gunicorn(
+        working_directory, "questions:create_app()", WEB_CONCURRENCY="2", QUESTIONS_LOG_FORMAT="json"
+    ) as service:
+        assert until(lambda: service.get("/questions")[0]) == 200
+        assert service.get("/readyz") == (200, "application/json", {"status": "ok"})
+        service.process.terminate()
+        assert service.process.wait(DEADLINE) == 0
+        log = service.log
+
+    entries = [json.loads(line) for line in log.splitlines()]
+    assert sum(entry["message"].startswith("Booting worker") for entry in entries) == 2
+    assert any(entry.get("path") == "/readyz" and entry["status"] == 200 and entry["request_id"] for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("factory", "variables", "message"),
+    [
+        (
+            "questions:create_app('neon')",
+            {},
+            "Error: DATABASE_URL is not set, and the neon environment has no database",
+        ),
+        (
+            "questions:create_app()",
+            {"QUESTIONS_API_TOKN": "x"},
+            "Error: QUESTIONS_API_TOKN in the environment is not a",
+        ),
+        ("questions:create_app()", {"WEB_THREADS": "many"}, "Error: WEB_THREADS must be a whole number above 0."),
+    ],
+)
+def test_wrong_settings_end_it_with_a_message(
+    sqlite_only: None, working_directory: Path, factory: str, variables: dict[str, str], message: str
+) -> None:
+    """No traceback, and a status that says so."""
+    with gunicorn(working_directory, factory, **variables) as service:
+        assert service.process.wait(DEADLINE) != 0
+        assert message in service.log
+        assert "Traceback" not in service.log
+
+
+def test_it_recovers_when_its_database_comes_back(postgres_only: None, working_directory: Path) -> None:
+    """503 and unready while Postgres is stopped, alive all the time, right again without a restart once it is started."""
+    import local_postgres
+
+    with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True) as lease:
+        address = lease.cluster.address
+        url = f"postgresql://{address.user}@/postgres?host={address.host}&port={address.port}"
+        app = create_app(PostgresConfig(database_url=url))
+        with app.app_context():
+            upgrade()
+            db.engine.dispose()
+        variables = {"DATABASE_URL": url, "WEB_CONCURRENCY": "1"}
+        with gunicorn(working_directory, "questions:create_app('postgres')", **variables) as service:
+            assert until(lambda: service.get("/questions")[0]) == 200
+
+            lease.cluster.stop()
+            status, content_type, problem = service.get("/questions")
+            assert (status, content_type) == (503, "application/problem+json")
+            assert problem["title"] == "Service Unavailable"
+            assert service.get("/readyz")[0] == 503
+            assert service.get("/readyz")[2]["detail"].startswith("The database cannot be reached")
+            assert service.get("/healthz")[0] == 200
+
+            lease.cluster.start()
+            assert service.get("/questions") == (200, "application/json", [])
+            assert service.get("/readyz")[0] == 200
+            assert service.log.count("Booting worker") == 1
+            assert "Traceback" not in service.log
+
+
+def test_its_own_postgres_ends_with_its_last_worker(postgres_only: None, working_directory: Path) -> None:
+    """Two workers share the embedded server; it outlives either, and is stopped when gunicorn ends, even by SIGKILL."""
+    from local_postgres import Cluster
+
+    cluster = Cluster(working_directory / "instance" / "postgres")
+    with gunicorn(working_directory, "questions:create_app('postgres')", WEB_CONCURRENCY="2") as service:
+        assert until(lambda: service.get("/questions")[0]) == 200
+        assert cluster.is_running()
+        workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", service.log)]
+
+        os.kill(workers[0], signal.SIGKILL)
+        until(lambda: service.log.count("Booting worker") == 3)
+        assert until(lambda: service.get("/questions")[0]) == 200
+        assert cluster.is_running()
+
+    until(lambda: not cluster.is_running())
