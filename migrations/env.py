@@ -1,4 +1,4 @@
-"""Runs the migrations: each in a transaction of its own, on the connection it is given or on the application's database."""
+"""Runs the migrations, each in a transaction of its own, on a connection that it is given or on the application's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One suite for every database: each test has a migrated database of its own, and requests that share nothing with it."""
+"""One suite for every database: each test has a migrated one of its own, and requests that share nothing with it."""
 
 from __future__ import annotations
 

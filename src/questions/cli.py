@@ -117,7 +117,8 @@ class _Reading:
                     yield valid
         if self.refused and not self._skip_invalid:
             raise click.ClickException(
-                f"Nothing was stored: {self.refused} rows are not valid. Mend them, or pass --skip-invalid to store the rest."
+                f"Nothing was stored: {self.refused} rows are not valid. "
+                "Mend them, or pass --skip-invalid to store the rest."
             )
 
     def _readable(self) -> Iterator[rows.Row]:
@@ -132,7 +133,7 @@ class _Reading:
             try:
                 given = self._schema.load(row.values)
             except ValidationError as error:
-                problem = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.normalized_messages().items())
+                problem = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.messages_dict.items())
             else:
                 return given["title"], given["description"]
         self.refused += 1

@@ -30,8 +30,8 @@ class Config(BaseSettings):
     """What every environment has; choose a subclass, or a name in :func:`load_config`.
 
     Raises:
-        ConfigError: for a value that is missing, malformed or of the wrong kind, a misspelt ``QUESTIONS_…`` variable, an
-            unknown key in a TOML file, or a missing file that ``QUESTIONS_CONFIG_FILE`` asked for.
+        ConfigError: for a value that is missing, malformed or of the wrong kind, a misspelt ``QUESTIONS_…`` variable,
+            an unknown key in a TOML file, or a missing file that ``QUESTIONS_CONFIG_FILE`` asked for.
     """
 
     model_config = SettingsConfigDict(
@@ -39,7 +39,8 @@ class Config(BaseSettings):
         env_file=settings_files.DOTENV,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
-        extra="ignore",  # the environment is full of other programs' variables; settings_files refuses our own misspelt ones
+        # The environment is full of other programs' variables; settings_files refuses misspelt ones of ours.
+        extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
         populate_by_name=True,
@@ -126,7 +127,7 @@ class PostgresConfig(Config):
 
     @property
     def engine_options(self) -> dict[str, Any]:
-        """Connections that died are replaced unseen; a server that is gone is noticed within ``connect_timeout`` seconds."""
+        """A connection that died is replaced unseen; a lost server is noticed in ``connect_timeout`` seconds."""
         connect_args = {"connect_timeout": self.connect_timeout, "application_name": "questions"}
         return {**super().engine_options, "pool_pre_ping": True, "connect_args": connect_args}
 
@@ -173,8 +174,8 @@ def load_config(config: Config | str | None = None) -> Config:
     """The settings that an application is made with.
 
     Args:
-        config: an environment's name (``"sqlite"``, ``"postgres"``, ``"neon"``), a :class:`Config` made by hand, or None for
-            the environment that ``QUESTIONS_CONFIG`` names, ``sqlite`` where it is not set.
+        config: an environment's name (``"sqlite"``, ``"postgres"``, ``"neon"``), a :class:`Config`, or None for the
+            environment that ``QUESTIONS_CONFIG`` names, ``sqlite`` where it is not set.
 
     Raises:
         ConfigError: for an unknown name, and for everything that :class:`Config` refuses.

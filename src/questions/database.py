@@ -97,7 +97,7 @@ def _heads() -> tuple[str, ...]:
 
 
 def _make_sqlite_file(path: Path) -> None:
-    """Migrate a private file and link it into place: nobody ever sees half a database, and the slower one drops its own."""
+    """Migrate a private file and link it into place: nobody sees half a database, and the slower one drops its own."""
     if path.exists():
         return
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
@@ -14,3 +16,8 @@ class Base(DeclarativeBase):
 # A commit leaves objects as they are: an answer shows what its request stored, not what another has stored since.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 migrate = Migrate()
+
+if TYPE_CHECKING:
+    Model = Base  # Flask-SQLAlchemy makes its Model at run time, where no type checker follows
+else:
+    Model = db.Model

@@ -24,8 +24,8 @@ def create_app(config: Config | str | None = None) -> Flask:
     """The application, for one environment.
 
     Args:
-        config: an environment's name (``"sqlite"``, ``"postgres"``, ``"neon"``), a :class:`~questions.config.Config`, or None
-            for the environment that ``QUESTIONS_CONFIG`` names, ``sqlite`` where it is not set.
+        config: an environment's name (``"sqlite"``, ``"postgres"``, ``"neon"``), a :class:`~questions.config.Config`,
+            or None for the environment that ``QUESTIONS_CONFIG`` names, ``sqlite`` where it is not set.
 
     Raises:
         ConfigError: for settings that cannot be used; the message names the key and the remedy.

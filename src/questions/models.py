@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from questions.extensions import Base, db
+from questions.extensions import Model
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -21,7 +21,7 @@ LARGEST_ID = 2**63 - 1
 _BORDER = "\nA\n"
 
 
-class Question(db.Model):
+class Question(Model):
     """A question: a title that fits a line, and a description as long as it takes."""
 
     __table_args__ = (

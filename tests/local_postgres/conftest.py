@@ -135,7 +135,7 @@ def _processes(*words: str) -> list[int]:
 
 def _commands() -> Iterator[tuple[int, str]]:
     if not _PROC.joinpath("self").exists():
-        listed = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True)  # noqa: S607 - its place differs between systems
+        listed = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
         for line in listed.stdout.splitlines():
             pid, _, command = line.strip().partition(" ")
             yield int(pid), command

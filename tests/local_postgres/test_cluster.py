@@ -305,7 +305,7 @@ def test_data_of_another_account(cluster: local_postgres.Cluster, monkeypatch: p
 
 def test_an_account_without_a_name() -> None:
     """A container often runs under a number that has no name."""
-    assert account._account(54321, 54321) == Account("54321", 54321, 54321)  # noqa: SLF001 - no file here has such an owner
+    assert account._account(54321, 54321) == Account("54321", 54321, 54321)
 
 
 def test_a_folder_that_is_replaced_while_it_is_made(place: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_folder_that_is_replaced_while_it_is_made(place: Path) -> None:
     folder = place if os.geteuid() == 0 else place.parents[-1]
     before = folder.stat()
     with pytest.raises(local_postgres.FolderError, match=f"{folder} was replaced by somebody else"):
-        folders._own(folder, 0, 0, 0o777)  # noqa: SLF001 - a race that cannot be arranged from outside
+        folders._own(folder, 0, 0, 0o777)
     assert folder.stat() == before
 
 

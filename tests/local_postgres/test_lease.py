@@ -166,7 +166,7 @@ def test_eight_processes_at_once(place: Path, start_user: StartUser, until: Unti
     ids=["during initdb", "before the server", "behind the server"],
 )
 @pytest.mark.parametrize("throwaway", [False, True])
-def test_a_starter_that_is_killed(  # noqa: PLR0913 - a story with many hands
+def test_a_starter_that_is_killed(
     place: Path,
     start_user: StartUser,
     query: Query,

@@ -104,7 +104,7 @@ def test_without_a_token_sqlite_is_open_on_this_machine(
 def test_without_a_token_another_machine_may_not_write(
     open_client: FlaskClient, method: str, url: str, environ: dict[str, str]
 ) -> None:
-    """Behind a proxy every peer is on loopback: whatever hints at another machine closes writes, and says how to open them."""
+    """Behind a proxy every peer is on loopback: whatever hints at another machine closes writes, with the remedy."""
     answer = open_client.open(url, method=method, json=QUESTION, environ_overrides=environ)
 
     assert answer.status_code == 403

@@ -166,7 +166,7 @@ def test_a_body_over_the_limit_is_413(client: FlaskClient, size: int) -> None:
     ],
 )
 def test_a_wrong_parameter_is_422_by_its_name(client: FlaskClient, query: str, errors: dict[str, list[str]]) -> None:
-    """Parameters are as strict as fields: unknown ones are refused, and q holds nothing that a driver would choke on."""
+    """Parameters are as strict as fields: unknown ones are refused, and q holds nothing that no driver takes."""
     answer = client.get("/questions", environ_overrides={"QUERY_STRING": query})
 
     assert assert_problem(answer, 422)["errors"] == errors

@@ -61,9 +61,8 @@ def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch, give
     with pytest.raises(ConfigError) as error:
         create_app(given)
 
-    assert error.value.message == f"{source} names the environment {given if given is not None else 'mysql'!r}; " + (
-        "there are neon, postgres, sqlite."
-    )
+    name = "mysql" if given is None else given
+    assert error.value.message == f"{source} names the environment {name!r}; there are neon, postgres, sqlite."
 
 
 SOURCES = ["keyword", "environment", ".env", "TOML", "default"]
@@ -81,7 +80,7 @@ def test_the_first_source_wins(monkeypatch: pytest.MonkeyPatch, working_director
     if "TOML" in given:
         (working_directory / "own.toml").write_text(f'log_level = "{values["TOML"]}"\n')
         monkeypatch.setenv("QUESTIONS_CONFIG_FILE", "own.toml")
-    keywords = {"log_level": values["keyword"]} if "keyword" in given else {}
+    keywords: dict[str, Any] = {"log_level": values["keyword"]} if "keyword" in given else {}
 
     assert SQLiteConfig(**keywords).log_level == values[SOURCES[highest]]
 

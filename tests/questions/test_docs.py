@@ -53,11 +53,10 @@ def test_every_error_is_described_as_problem_json(description: dict[str, Any]) -
                 continue
             for status, response in operation["responses"].items():
                 if status.isdigit() and int(status) >= 400:
-                    response = description["components"]["responses"].get(
-                        response.get("$ref", "").split("/")[-1], response
-                    )
-                    assert list(response["content"]) == ["application/problem+json"], (path, method, status)
-                    schema = response["content"]["application/problem+json"]["schema"]
+                    name = response.get("$ref", "").split("/")[-1]
+                    found = description["components"]["responses"].get(name, response)
+                    assert list(found["content"]) == ["application/problem+json"], (path, method, status)
+                    schema = found["content"]["application/problem+json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/Problem"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -46,7 +45,7 @@ def test_the_first_request_makes_and_migrates_the_database(fresh: Flask, working
     assert fresh.test_client().get("/readyz").status_code == 200
     with fresh.app_context():
         db.engine.dispose()
-    assert os.listdir(working_directory / "instance") == ["questions.sqlite"]
+    assert [file.name for file in (working_directory / "instance").iterdir()] == ["questions.sqlite"]
 
 
 def test_the_made_file_can_be_read_while_somebody_writes(fresh: Flask) -> None:
@@ -109,7 +108,7 @@ def test_many_first_starts_at_once_find_one_database(working_directory: Path) ->
     ended = [process.communicate(timeout=60) for process in started]
 
     assert [out.strip() for out, _ in ended] == ["422"] * 8, [error for _, error in ended]
-    left = {name for name in os.listdir(working_directory / "instance") if not name.endswith(("-wal", "-shm"))}
+    left = {file.name.removesuffix("-wal").removesuffix("-shm") for file in (working_directory / "instance").iterdir()}
     assert left == {"questions.sqlite"}
 
 

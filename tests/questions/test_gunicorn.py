@@ -64,7 +64,7 @@ class Service:
 
 @contextmanager
 def gunicorn(folder: Path, app: str, **variables: str) -> Iterator[Service]:
-    """gunicorn with the project's own settings."""
+    """Gunicorn with the project's own settings."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -82,7 +82,7 @@ def gunicorn(folder: Path, app: str, **variables: str) -> Iterator[Service]:
 
 
 def test_it_serves_from_its_workers_and_ends_when_asked(sqlite_only: None, working_directory: Path) -> None:
-    """Workers start, make the database once between them, log as the application does, and end with status 0 on SIGTERM."""
+    """Workers start, make one database between them, log as the application does, and end with status 0 on SIGTERM."""
     with gunicorn(
         working_directory, "questions:create_app()", WEB_CONCURRENCY="2", QUESTIONS_LOG_FORMAT="json"
     ) as service:
@@ -124,7 +124,7 @@ def test_wrong_settings_end_it_with_a_message(
 
 
 def test_it_recovers_when_its_database_comes_back(postgres_only: None, working_directory: Path) -> None:
-    """503 and unready while Postgres is stopped, alive all the time, right again without a restart once it is started."""
+    """503 and unready while Postgres is stopped, alive all the time, right again without a restart when it is back."""
     import local_postgres
 
     with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True) as lease:

@@ -105,7 +105,7 @@ def test_a_full_pool_is_503(app: Flask, client: FlaskClient, monkeypatch: pytest
     with app.app_context():
         pool = db.engine.pool
         monkeypatch.setattr(pool, "_timeout", 0.01)
-        held = [db.engine.connect() for _ in range(pool.size() + pool._max_overflow)]  # type: ignore[attr-defined]  # noqa: SLF001
+        held = [db.engine.connect() for _ in range(pool.size() + pool._max_overflow)]  # type: ignore[attr-defined]
 
     answer = client.get("/questions")
 

@@ -54,7 +54,7 @@ def stored(app: Flask) -> Callable[[], list[tuple[str, str]]]:
     def read() -> list[tuple[str, str]]:
         with app.app_context():
             return [
-                tuple(row)
+                (row.title, row.description)
                 for row in db.session.execute(sa.select(Question.title, Question.description).order_by(Question.id))
             ]
 
@@ -120,7 +120,8 @@ def test_by_default_one_bad_row_stores_nothing_and_all_bad_rows_are_named(
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
         *(f"line {number}: {reason}" for number, (_, reason) in enumerate(BAD, 3)),
-        f"Error: Nothing was stored: {len(BAD)} rows are not valid. Mend them, or pass --skip-invalid to store the rest.",
+        f"Error: Nothing was stored: {len(BAD)} rows are not valid. "
+        "Mend them, or pass --skip-invalid to store the rest.",
     ]
     assert stored() == before
 
@@ -291,7 +292,7 @@ def test_import_without_a_database_is_a_message(working_directory: Path, databas
 def test_interrupting_an_import_leaves_the_database_as_it_was(
     working_directory: Path, config: Any, stored: Any, environment: str
 ) -> None:
-    """Ctrl-C in the middle of a file that never ends: the rows that were sent are taken back, and no traceback is shown."""
+    """Ctrl-C in the middle of a file that never ends: what was sent is taken back, and no traceback is shown."""
     variables = {**os.environ, "QUESTIONS_CONFIG": environment, "DATABASE_URL": config.database_url.get_secret_value()}
     command = [sys.executable, "-m", "flask", "--app", "questions", "questions", "import", "-", "--format", "jsonl"]
     before = stored()

@@ -161,7 +161,7 @@ def test_another_etag_is_412_and_nothing_is_written(client: FlaskClient, ask: As
 
 
 def test_a_deleted_question_is_gone_and_its_id_is_not_used_again(client: FlaskClient, ask: Ask) -> None:
-    """DELETE answers 204 without a body; the next question has another id, since somebody may hold a link or an ETag."""
+    """DELETE answers 204 without a body; the next question has another id, since somebody may hold a link."""
     asked = ask()
 
     answer = client.delete(asked["url"])

@@ -32,7 +32,8 @@ def check_writes() -> None:
         _require(config.api_token)
     elif config.environment != "sqlite" or not _from_this_machine():
         raise WritesClosed(
-            "Writes are closed: no token is configured. Set QUESTIONS_API_TOKEN and send it as Authorization: Bearer TOKEN."
+            "Writes are closed: no token is configured. "
+            "Set QUESTIONS_API_TOKEN and send it as Authorization: Bearer TOKEN."
         )
 
 
@@ -46,9 +47,8 @@ def _require(token: SecretStr) -> None:
 
 def _from_this_machine() -> bool:
     """Behind a proxy on this machine every client has a loopback address, so more than that must point here."""
-    forwarded = any(
-        name.upper() in _FORWARDED or name.upper().startswith("X-FORWARDED") for name in request.headers.keys()
-    )
+    names = {name.upper() for name, _ in request.headers}
+    forwarded = names & _FORWARDED or any(name.startswith("X-FORWARDED") for name in names)
     return _is_here(request.remote_addr or "") and _is_here(_hostname(request.host)) and not forwarded
 
 

@@ -1,4 +1,4 @@
-"""flask-smorest with this project's rules: strict requests, problem+json, no answer that its description does not have."""
+"""flask-smorest with this project's rules: strict requests, problem+json, every answer described."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
 import flask_smorest
-from flask import Response
 from webargs.flaskparser import FlaskParser
 
 from questions import errors
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import marshmallow
-    from flask import Request
+    from flask import Request, Response
     from werkzeug.exceptions import HTTPException
 
     View = Callable[..., Any]
@@ -41,11 +40,11 @@ _WHEN = {
 
 
 class Parser(FlaskParser):
-    """Reads a request strictly: a wrong content type, an unreadable body and an unknown key are refused, not ignored."""
+    """Reads a request strictly: a wrong type, an unreadable body and an unknown key are refused, not ignored."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {"json": None, "query": None}  # noqa: RUF012  webargs' name; None: as the schema says
 
-    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ANN401, ARG002  webargs' signature
+    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ANN401  whatever JSON holds
         """The body as JSON."""
         body = req.get_data()
         if not body:
@@ -60,7 +59,7 @@ class Parser(FlaskParser):
         except (ValueError, RecursionError):
             raise errors.MalformedInput("The body is not JSON that can be read.") from None
 
-    def load_querystring(self, req: Request, schema: marshmallow.Schema) -> dict[str, str]:  # type: ignore[override]  # noqa: ARG002  a mapping is all that webargs needs
+    def load_querystring(self, req: Request, schema: marshmallow.Schema) -> dict[str, str]:
         """The query, in which a byte that is not UTF-8 stays visible, as a surrogate that the schema refuses."""
         text = req.query_string.decode("utf-8", "surrogateescape")
         given = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
@@ -71,15 +70,15 @@ class Parser(FlaskParser):
     def handle_error(
         self,
         error: marshmallow.ValidationError,
-        req: Request,  # noqa: ARG002  webargs' signature
-        schema: marshmallow.Schema,  # noqa: ARG002
+        req: Request,
+        schema: marshmallow.Schema,
         *,
-        error_status_code: int | None,  # noqa: ARG002
-        error_headers: Mapping[str, str] | None,  # noqa: ARG002
+        error_status_code: int | None,
+        error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
         """One error, its messages by field."""
         by_field: dict[str, list[str]] = {}
-        for messages in error.normalized_messages().values():
+        for messages in error.messages_dict.values():
             by_field |= messages
         raise errors.InvalidInput({_shown(name): texts for name, texts in by_field.items()})
 
@@ -118,5 +117,5 @@ class Api(flask_smorest.Api):
 
 
 def _shown(name: str) -> str:
-    """A field's name as it can be sent back: an unknown one is the caller's own text; marshmallow's own is the whole body."""
+    """A field's name as it can be sent back: an unknown one is the caller's text, marshmallow's is the whole body."""
     return "body" if name == "_schema" else re.sub("[\ud800-\udfff]", "\ufffd", name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import Blueprint, redirect, url_for
 from flask_swagger_ui import get_swaggerui_blueprint
-from werkzeug import Response
+
+if TYPE_CHECKING:
+    from werkzeug import Response
 
 blueprint = Blueprint("pages", __name__)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from flask import Response, request, url_for
-
 from werkzeug.routing import IntegerConverter
 
 from questions import services
@@ -101,7 +100,7 @@ def _etag(question: Question) -> str:
 
 
 def _expected() -> Collection[int] | None:
-    """The versions that If-Match accepts; None for any. It compares strongly (RFC 9110, 13.1.1), so weak ones never match."""
+    """The versions that If-Match accepts, None for any. It compares strongly (RFC 9110, 13.1.1): no weak one matches."""
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
     return {int(tag) for tag in request.if_match.as_set() if tag and _VERSION.fullmatch(tag)}
