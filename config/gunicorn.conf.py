@@ -7,14 +7,9 @@ that port of every address. GUNICORN_CMD_ARGS overrides anything here.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import click
-from gunicorn.errors import AppImportError
-
-if TYPE_CHECKING:
-    from gunicorn.arbiter import Arbiter
-    from gunicorn.workers.base import Worker
+from gunicorn.arbiter import Arbiter
 
 
 def _number(name: str, default: int) -> int:
@@ -46,9 +41,26 @@ logconfig_dict = {
 }
 
 
-def post_fork(_server: Arbiter, worker: Worker) -> None:
-    """Load the application here, where gunicorn shows what is wrong with its settings as a message and gives up."""
+def on_starting(server: Arbiter) -> None:
+    """Refuse wrong settings once, as a message, before there are workers that would each fail with a traceback.
+
+    The application is tried in a process of its own: the master stays without it, so that a reload gets new code.
+    """
+    trial = os.fork()
+    if trial == 0:
+        os._exit(_status_of_loading(server))
+    _, status = os.waitpid(trial, 0)
+    if os.waitstatus_to_exitcode(status) == Arbiter.APP_LOAD_ERROR:
+        raise SystemExit(Arbiter.APP_LOAD_ERROR)
+
+
+def _status_of_loading(server: Arbiter) -> int:
+    """What else goes wrong is left for the workers to report: it is no matter of settings."""
     try:
-        worker.app.wsgi()
+        server.app.wsgi()
     except click.ClickException as error:
-        raise AppImportError(f"Error: {error.format_message()}") from None
+        click.echo(f"Error: {error.format_message()}", err=True)
+        return int(Arbiter.APP_LOAD_ERROR)
+    except BaseException as error:  # noqa: BLE001  nothing may get past the fork into the master's own code
+        server.log.debug("the trial failed: %r", error)
+    return 0

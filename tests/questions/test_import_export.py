@@ -120,8 +120,10 @@ def test_by_default_one_bad_row_stores_nothing_and_all_bad_rows_are_named(
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
         *(f"line {number}: {reason}" for number, (_, reason) in enumerate(BAD, 3)),
-        f"Error: Nothing was stored: {len(BAD)} rows are not valid. "
-        "Mend them, or pass --skip-invalid to store the rest.",
+        (
+            f"Error: Nothing was stored: {len(BAD)} rows are not valid. "
+            "Mend them, or pass --skip-invalid to store the rest."
+        ),
     ]
     assert stored() == before
 

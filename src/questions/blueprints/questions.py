@@ -100,7 +100,7 @@ def _etag(question: Question) -> str:
 
 
 def _expected() -> Collection[int] | None:
-    """The versions that If-Match accepts, None for any. It compares strongly (RFC 9110, 13.1.1): no weak one matches."""
+    """The versions that If-Match accepts, None for any. It compares strongly (RFC 9110, 13.1.1), weak ones never."""
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
     return {int(tag) for tag in request.if_match.as_set() if tag and _VERSION.fullmatch(tag)}
