@@ -36,7 +36,8 @@ def store_questions(rows: Iterable[tuple[str, str]]) -> int:
 def all_questions() -> Iterator[tuple[str, str]]:
     """The title and description of every question, in the order they were asked."""
     wanted = sa.select(Question.title, Question.description).order_by(Question.id)
-    yield from db.session.execute(wanted.execution_options(yield_per=_BATCH)).tuples()
+    for question in db.session.execute(wanted.execution_options(yield_per=_BATCH)):
+        yield question.title, question.description
 
 
 def _insert(rows: Iterator[tuple[str, str, str]]) -> int:
