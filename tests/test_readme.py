@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parent.parent
+PROGRAMS = Path(sys.executable).parent
 BLOCKS = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
 SERVE, TEST, USE, EMBEDDED, DEPLOY, TOX = (block.strip() for block in BLOCKS)
 
@@ -47,9 +48,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: str, cwd: Path, **variables: str) -> Iterator[None]:
+def running(command: str, cwd: Path, programs: Path = PROGRAMS, **variables: str) -> Iterator[None]:
     """A server of the README's, ended with everything that it started."""
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
+    environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", **variables}
     process = subprocess.Popen(
         ["bash", "-c", command],
         cwd=cwd,
@@ -66,8 +67,8 @@ def running(command: str, cwd: Path, **variables: str) -> Iterator[None]:
         print(output.decode())
 
 
-def run(command: str, cwd: Path) -> str:
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def run(command: str, cwd: Path, programs: Path = PROGRAMS) -> str:
+    environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     ended = subprocess.run(["bash", "-ec", command], cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -134,3 +135,25 @@ def test_the_first_command_from_a_fresh_clone(working_directory: Path) -> None:
     with running(SERVE, working_directory / "clone"):
         assert answer("http://127.0.0.1:5000/questions", deadline=600) == []
     assert (working_directory / "clone" / "instance" / "questions.sqlite").is_file()
+
+
+@pytest.mark.wheel
+def test_deployment_from_the_wheel(working_directory: Path) -> None:
+    """Built, installed in an empty environment in another folder: it migrates and serves with what it brings along."""
+    run(f"pip wheel -q --no-deps --wheel-dir dist {CHECKOUT}", working_directory)
+    run("python3 -m venv empty && empty/bin/pip install -q dist/*.whl", working_directory)
+    programs = working_directory / "empty" / "bin"
+    config = run(
+        "python -c 'from questions.shipped import shipped; print(shipped(\"config\"))'", working_directory, programs
+    )
+    assert config.startswith(str(working_directory))
+    _, upgrade, serve = DEPLOY.splitlines()
+    export = f"export DATABASE_URL=sqlite:///{working_directory}/wheel.sqlite"
+    port = free_port()
+
+    run(f"{export}\n{upgrade}", working_directory, programs)
+    with running(
+        f"{export}\nexec {serve.replace('config/', f'{config.strip()}/')}", working_directory, programs, PORT=str(port)
+    ):
+        assert answer(f"http://127.0.0.1:{port}/readyz") == {"status": "ok"}
+        assert answer(f"http://127.0.0.1:{port}/questions") == []

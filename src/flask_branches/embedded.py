@@ -1,4 +1,4 @@
-"""A Postgres of the application's own: started when it is first connected to, stopped when its last user is gone."""
+"""A Postgres of the application's own: started when an engine first connects, stopped when its last user is gone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def serve(engine: Engine, folder: Path) -> None:
     """Let an engine made with :func:`url` reach a server of its own.
 
     Args:
-        engine: not connected yet; its database is created where it is missing.
+        engine: not connected yet; its database is created where it is missing. It uses the server until it is
+            disposed of or its process ends, however that ends.
         folder: where the server's data is kept. Processes that name one folder share one server.
     """
     server = _Server(folder, str(engine.url.database))
@@ -49,6 +50,10 @@ def serve(engine: Engine, folder: Path) -> None:
     ) -> DBAPIConnection | None:
         parameters.update(server.address())
         return None
+
+    @sa.event.listens_for(engine, "engine_disposed")
+    def disposed(_engine: Engine) -> None:
+        server.release()
 
 
 class _Server:
@@ -74,6 +79,13 @@ class _Server:
                     raise psycopg.OperationalError(str(error)) from error
                 self._create_database(self._lease)
             return _keywords(self._lease)
+
+    def release(self) -> None:
+        """Give the share back; the next :meth:`address` takes one again."""
+        with self._lock:
+            lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release()
 
     def _create_database(self, lease: local_postgres.Lease) -> None:
         with psycopg.connect(dbname="postgres", autocommit=True, **_keywords(lease)) as connection:

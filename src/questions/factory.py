@@ -11,10 +11,12 @@ from flask import Flask, request
 from flask.cli import run_command
 
 from flask_branches import embedded
+from flask_branches.errors import NoServer
 from questions import cli, database, errors, logs
 from questions.blueprints import register_blueprints
 from questions.config import Config, load_config
 from questions.extensions import db, migrate
+from questions.settings_files import ConfigError
 from questions.shipped import shipped
 
 _EMBEDDED_DATABASE = "questions"
@@ -56,7 +58,10 @@ def create_app(config: Config | str | None = None) -> Flask:
 def _own_url(app: Flask, config: Config) -> sa.URL:
     if config.environment == "sqlite":
         return sa.URL.create("sqlite", database=str(Path(app.instance_path) / "questions.sqlite"))
-    return embedded.url(_EMBEDDED_DATABASE)
+    try:
+        return embedded.url(_EMBEDDED_DATABASE)
+    except NoServer as error:
+        raise ConfigError(f"DATABASE_URL is not set, and no Postgres can stand in: {error}") from None
 
 
 def _prepare_on_first_use(app: Flask, config: Config) -> None:

