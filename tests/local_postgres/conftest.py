@@ -145,3 +145,12 @@ def _commands() -> Iterator[tuple[int, str]]:
             yield int(entry.name), os.fsdecode((entry / "cmdline").read_bytes()).replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue
+
+
+@pytest.fixture
+def cluster(place: Path) -> Iterator[local_postgres.Cluster]:
+    """A throwaway cluster that runs."""
+    cluster = local_postgres.Cluster(place / "pg", throwaway=True)
+    cluster.start()
+    yield cluster
+    cluster.stop(timeout=0)

@@ -1,7 +1,8 @@
+"""One server: what it is made of, and what it refuses."""
+
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,30 +11,15 @@ import psycopg
 import pytest
 
 import local_postgres
-from local_postgres import account, folders
-from local_postgres import cluster as cluster_module
+from local_postgres import account
 from local_postgres.account import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.local_postgres.conftest import Processes, Query, Until
+    from tests.local_postgres.conftest import Processes, Query
 
 DURABLE = {"shared_buffers": "16MB"}
-
-
-@pytest.fixture
-def cluster(place: Path) -> Iterator[local_postgres.Cluster]:
-    """A throwaway cluster that runs."""
-    cluster = local_postgres.Cluster(place / "pg", throwaway=True)
-    cluster.start()
-    yield cluster
-    cluster.stop(timeout=0)
-
-
-def _pid(cluster: local_postgres.Cluster) -> int:
-    return int((cluster.data / "postmaster.pid").read_text().split()[0])
 
 
 def test_start_and_stop(place: Path, query: Query) -> None:
@@ -137,193 +123,9 @@ def test_a_caller_s_environment_does_no_harm(place: Path) -> None:
     assert result.stdout == "1\n"
 
 
-@pytest.mark.parametrize(
-    "name", ["with space", 'it\'s "quoted" $HOME `id`', "größe 数据", "a,b:c%d", "-rf", "back\\slash", "x" * 120]
-)
-def test_odd_folders(name: str, place: Path, query: Query) -> None:
-    """Any name works, and the socket stays within what the system and the clients accept."""
-    cluster = local_postgres.Cluster(place / name, throwaway=True)
-    cluster.start()
-    assert query(cluster, "SELECT 1") == 1
-    assert len(os.fsencode(cluster.socket_folder / ".s.PGSQL.65535")) <= 107
-    assert cluster.socket_folder.stat().st_mode & 0o777 == 0o700
-    cluster.stop()
-    assert cluster.socket_folder.exists() == (cluster.socket_folder.parent == cluster.home)
-
-
-def test_a_short_socket_folder_of_somebody_else_is_refused(place: Path) -> None:
-    """In /tmp, where everybody can make folders, one that is open to others is not trusted."""
-    cluster = local_postgres.Cluster(place / ("x" * 120), throwaway=True)
-    cluster.socket_folder.mkdir(mode=0o755)
-    try:
-        with pytest.raises(local_postgres.FolderError, match=f"{cluster.socket_folder} is not a private folder of"):
-            cluster.start()
-    finally:
-        cluster.socket_folder.rmdir()
-
-
-def test_a_killed_server_s_busy_backend_does_not_keep_the_next_from_starting(
-    cluster: local_postgres.Cluster, query: Query, until: Until
-) -> None:
-    """A backend that outlives its server is ended, and the stale pid file is no obstacle."""
-    with psycopg.connect(cluster.address.conninfo()) as connection:
-        connection.pgconn.send_query(b"DO 'BEGIN LOOP END LOOP; END'")
-        backend = connection.info.backend_pid
-        os.kill(_pid(cluster), signal.SIGKILL)
-        until(lambda: not cluster.is_running())
-        connection.close()
-    os.kill(backend, 0)
-    cluster.start()
-    assert query(cluster, "SELECT 1") == 1
-    until(lambda: not _is_alive(backend))
-
-
-def test_stop_ends_what_a_killed_server_left(cluster: local_postgres.Cluster, until: Until) -> None:
-    """Stopping is not done while a backend of a killed server is alive."""
-    with psycopg.connect(cluster.address.conninfo()) as connection:
-        connection.pgconn.send_query(b"DO 'BEGIN LOOP END LOOP; END'")
-        backend = connection.info.backend_pid
-        os.kill(_pid(cluster), signal.SIGKILL)
-        connection.close()
-    cluster.stop()
-    until(lambda: not _is_alive(backend))
-    cluster.start()  # which frees the killed server's shared memory
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline") as command:  # noqa: PTH123 - a path of the kernel's
-            return bool(command.read())
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells whose process a pid is")
-def test_a_pid_file_that_names_another_process(cluster: local_postgres.Cluster, query: Query) -> None:
-    """After a restart of the machine the pid may be anybody's: it is neither taken for the server nor harmed."""
-    path = cluster.data / "postmaster.pid"
-    lines = path.read_text().splitlines()
-    cluster.stop()
-    own = cluster.account
-    switch = {} if own.is_own else {"user": own.uid}
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, **switch) as other:  # type: ignore[call-overload]  # of the keywords, mypy knows no dict
-        path.write_text("\n".join([str(other.pid), *lines[1:], ""]))
-        path.chmod(0o600)
-        os.chown(path, own.uid, own.gid)
-        assert not cluster.is_running()
-        cluster.start()
-        assert query(cluster, "SELECT 1") == 1
-        assert other.poll() is None
-        other.communicate()
-
-
-def test_a_stop_that_takes_too_long_is_cut_short(cluster: local_postgres.Cluster) -> None:
-    """After the deadline the server is told to leave at once."""
-    cluster.stop(timeout=0)
-    assert "received immediate shutdown request" in cluster.log.read_text()
-
-
-def test_a_server_that_does_not_stop(cluster: local_postgres.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the folder and quotes the log."""
-    monkeypatch.setattr(cluster_module, "_IMMEDIATE_SECONDS", 0.1)
-    server = _pid(cluster)
-    os.kill(server, signal.SIGSTOP)
-    try:
-        with pytest.raises(local_postgres.ServerError, match=r"does not stop:\n(.*\n)*.*ready to accept connections"):
-            cluster.stop(timeout=0)
-    finally:
-        os.kill(server, signal.SIGCONT)
-
-
-def test_a_server_that_is_not_ready_in_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says that it was not ready; it may be recovering, so it is left to that."""
-    cluster = local_postgres.Cluster(place / "pg", throwaway=True)
-    monkeypatch.setattr(cluster_module, "_START_SECONDS", -1)
-    with pytest.raises(local_postgres.ServerError, match="was not ready in time"):
-        cluster.start()
-    cluster.stop()
-
-
-def test_a_log_that_cannot_be_written(cluster: local_postgres.Cluster) -> None:
-    """Where the log is no file, the error names it; it is never followed elsewhere."""
-    cluster.stop()
-    cluster.log.unlink()
-    cluster.log.symlink_to("/dev/null")
-    with pytest.raises(local_postgres.FolderError, match=f"{cluster.log} cannot be opened"):
-        cluster.start()
-
-
-def test_a_log_that_the_account_cannot_open(cluster: local_postgres.Cluster) -> None:
-    """What the shell says in the server's place ends the error."""
-    cluster.stop()
-    cluster.log.unlink()
-    cluster.log.mkdir()
-    with pytest.raises(local_postgres.FolderError, match=f"{cluster.log} cannot be opened: Is a directory"):
-        cluster.start()
-    cluster.log.rmdir()
-
-
-@pytest.mark.parametrize("name", ["file", "line\nbreak", "file/below"])
-def test_folders_that_cannot_be(name: str, place: Path) -> None:
-    """A file, a path below a file, and a name that Postgres cannot store are refused."""
-    place.joinpath("file").touch()
-    message = "has a line break in it" if "\n" in name else f"{place}/file is a file: name a folder"
-    with pytest.raises(local_postgres.FolderError, match=message):
-        local_postgres.Cluster(place / name).start()
-
-
-def test_data_that_is_no_cluster_is_left_alone(place: Path) -> None:
-    """A folder of the user's at the data's place is not touched."""
-    user = account.default_account()
-    data = place / "pg" / "data"
-    data.mkdir(parents=True)
-    data.joinpath("thesis").touch()
-    os.chown(data, user.uid, user.gid)
-    with pytest.raises(local_postgres.FolderError, match=f"{data} is in the way, and no cluster: move it"):
-        local_postgres.Cluster(place / "pg").start()
-    assert [path.name for path in data.iterdir()] == ["thesis"]
-
-
-def test_data_of_root_s(place: Path) -> None:
-    """Postgres refuses to run as root, so data of root's cannot be served."""
-    place.joinpath("pg").mkdir()
-    place.joinpath("pg", "data").symlink_to("/")
-    with pytest.raises(
-        local_postgres.FolderError, match="pg/data belongs to root, and Postgres refuses to run as root"
-    ):
-        local_postgres.Cluster(place / "pg").start()
-
-
-def test_data_of_another_account(cluster: local_postgres.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ordinary user cannot use another one's cluster."""
-    owner = cluster.account.name
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "geteuid", lambda: 12345)
-        with pytest.raises(local_postgres.FolderError, match=f"belongs to {owner}: run the command as {owner}"):
-            cluster.is_running()
-
-
 def test_an_account_without_a_name() -> None:
     """A container often runs under a number that has no name."""
     assert account._account(54321, 54321) == Account("54321", 54321, 54321)
-
-
-def test_a_folder_that_is_replaced_while_it_is_made(place: Path) -> None:
-    """A folder that is somebody else's by now gets neither a new owner nor a new mode."""
-    folder = place if os.geteuid() == 0 else place.parents[-1]
-    before = folder.stat()
-    with pytest.raises(local_postgres.FolderError, match=f"{folder} was replaced by somebody else"):
-        folders._own(folder, 0, 0, 0o777)
-    assert folder.stat() == before
-
-
-def test_a_tree_that_cannot_be_deleted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deleting ends with an error that names the folder, not without end."""
-    monkeypatch.setattr(folders, "_REMOVE_SECONDS", 0)
-    with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", lambda *_arguments, **_keywords: None)
-        with pytest.raises(local_postgres.FolderError, match=f"{place} cannot be deleted: see who writes to it"):
-            folders.remove_tree(place)
 
 
 def test_a_connection_string_survives_odd_values() -> None:

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
+
+from questions.extensions import db
+from questions.models import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from click.testing import Result
     from flask import Flask
     from flask.testing import FlaskClient, FlaskCliRunner
 
@@ -36,3 +41,23 @@ def ask(client: FlaskClient) -> Callable[..., dict[str, Any]]:
 def runner(app: Flask) -> FlaskCliRunner:
     """Run a command of the application."""
     return app.test_cli_runner()
+
+
+@pytest.fixture
+def stored(app: Flask) -> Callable[[], list[tuple[str, str]]]:
+    """What is in the database, title and description in order of id."""
+
+    def read() -> list[tuple[str, str]]:
+        with app.app_context():
+            return [
+                (row.title, row.description)
+                for row in db.session.execute(sa.select(Question.title, Question.description).order_by(Question.id))
+            ]
+
+    return read
+
+
+@pytest.fixture
+def imported(runner: FlaskCliRunner) -> Callable[..., Result]:
+    """Run `flask questions import`."""
+    return lambda *arguments, **named: runner.invoke(args=["questions", "import", *arguments], **named)

@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from questions.extensions import db
 
@@ -35,8 +36,6 @@ def at_once(app: Flask) -> Callable[..., list[TestResponse]]:
             return client.open(url, method=method, json=body, headers=headers, environ_overrides=token)
 
         with app.app_context():
-            from sqlalchemy import event
-
             waiting = Barrier(len(bodies), timeout=30)
             first: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""`flask questions import` and `export`."""
+"""`flask questions import`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ import sqlalchemy as sa
 from questions import create_app
 from questions.cli import SAMPLE
 from questions.extensions import db
-from questions.models import Question
 from questions.rows import _LONGEST_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from click.testing import Result
-    from flask import Flask
-    from flask.testing import FlaskClient, FlaskCliRunner
+    from flask.testing import FlaskClient
 
 VALID = [
     {"title": "Why?", "description": "Because."},
@@ -45,26 +41,6 @@ def as_csv(rows: list[dict[str, str]]) -> bytes:
     table.writeheader()
     table.writerows(rows)
     return text.getvalue().encode()
-
-
-@pytest.fixture
-def stored(app: Flask) -> Callable[[], list[tuple[str, str]]]:
-    """What is in the database, title and description in order of id."""
-
-    def read() -> list[tuple[str, str]]:
-        with app.app_context():
-            return [
-                (row.title, row.description)
-                for row in db.session.execute(sa.select(Question.title, Question.description).order_by(Question.id))
-            ]
-
-    return read
-
-
-@pytest.fixture
-def imported(runner: FlaskCliRunner) -> Callable[..., Result]:
-    """Run `flask questions import`."""
-    return lambda *arguments, **named: runner.invoke(args=["questions", "import", *arguments], **named)
 
 
 @pytest.mark.parametrize(("name", "write"), [("q.jsonl", jsonl), ("q.ndjson", jsonl), ("q.CSV", as_csv)])
@@ -229,52 +205,6 @@ def test_an_empty_file_is_no_mistake(working_directory: Path, imported: Any) -> 
     (working_directory / "q.jsonl").touch()
 
     assert imported("q.jsonl").output == "0 questions imported.\n"
-
-
-@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_export_gives_back_what_was_imported(
-    working_directory: Path, imported: Any, runner: FlaskCliRunner, stored: Any, empty: None, suffix: str
-) -> None:
-    """Export, import into an empty database: the same questions, character for character."""
-    (working_directory / "in.jsonl").write_bytes(jsonl(VALID))
-    imported("in.jsonl")
-
-    result = runner.invoke(args=["questions", "export", f"out.{suffix}"])
-
-    assert (result.exit_code, result.output) == (0, "")
-    with db.engine.begin() as connection:
-        connection.execute(sa.text("DELETE FROM questions"))
-    assert imported(f"out.{suffix}").exit_code == 0
-    assert stored() == [(row["title"], row["description"]) for row in VALID]
-    if suffix == "jsonl":
-        lines = (working_directory / "out.jsonl").read_bytes().split(b"\n")
-        assert [json.loads(line) for line in lines if line] == VALID
-
-
-def test_export_writes_json_lines_to_standard_output_unless_told(
-    imported: Any, runner: FlaskCliRunner, empty: None
-) -> None:
-    """A pipe needs no options."""
-    imported("-", "--format", "jsonl", input=jsonl(VALID[:1]))
-
-    assert runner.invoke(args=["questions", "export"]).stdout == '{"title": "Why?", "description": "Because."}\n'
-    assert runner.invoke(args=["questions", "export", "--format", "csv"]).stdout_bytes == (
-        b"title,description\r\nWhy?,Because.\r\n"
-    )
-    assert runner.invoke(args=["questions", "export", "x.txt"]).exit_code == 2
-
-
-def test_an_export_that_fails_leaves_the_old_file(app: Flask, runner: FlaskCliRunner, working_directory: Path) -> None:
-    """A file is replaced when the new one is complete; without a database there is a message, no traceback."""
-    (working_directory / "out.jsonl").write_text("old")
-    with app.app_context(), db.engine.begin() as connection:
-        connection.execute(sa.text("DROP TABLE questions"))
-
-    result = runner.invoke(args=["questions", "export", "out.jsonl"])
-
-    assert result.exit_code == 1
-    assert result.stderr.startswith("Error: The database is not migrated. Run: flask --app questions db upgrade")
-    assert {path.name: path.read_text() for path in working_directory.glob("out*")} == {"out.jsonl": "old"}
 
 
 def test_import_without_a_database_is_a_message(working_directory: Path, databases: Any, server: sa.URL | None) -> None:
