@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from contextvars import Context
 from pathlib import Path
@@ -198,6 +199,14 @@ def postgres_only(environment: str) -> None:
     """Skip on SQLite: the rule is one of Postgres' own."""
     if environment == "sqlite":
         pytest.skip("a rule of Postgres")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let the test's commands feel Ctrl-C; a shell's background job hands down a SIGINT that is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _apart(wsgi_app: Any) -> Any:

@@ -110,6 +110,7 @@ def test_a_throwaway_cluster_is_gone_after_sigkill(
     until(lambda: not (place / "pg").exists() and not processes(str(place)))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_terminal_s_interrupt_reaches_neither_server_nor_keeper(
     place: Path, start_user: StartUser, query: Query, until: Until
 ) -> None:

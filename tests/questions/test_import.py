@@ -221,6 +221,7 @@ def test_import_without_a_database_is_a_message(working_directory: Path, databas
         db.engine.dispose()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupting_an_import_leaves_the_database_as_it_was(
     working_directory: Path, config: Any, stored: Any, environment: str
 ) -> None:
