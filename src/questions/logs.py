@@ -21,6 +21,9 @@ REQUEST_ID = "X-Request-ID"
 # What a caller may hand us for our own logs: nothing that could break a line or fill a disk.
 _ACCEPTED_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
+# The colours of Flask's development server, which it writes to files too.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 _log = logging.getLogger(__name__)
 
 
@@ -42,8 +45,10 @@ class TextFormatter(logging.Formatter):
         """The record as a line, an exception below it."""
         what = _what(record)
         fields = {"request_id": what.get("request_id"), **getattr(record, "fields", {})}
-        rest = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
-        line = f"{what['time']} {what['level']:7} {what['message']} {rest}".rstrip().replace("\n", "\\n")
+        rest = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None).replace("\n", "\\n")
+        # Further lines are set in: none can pass for a record of its own.
+        message = what["message"].replace("\n", "\n    ")
+        line = f"{what['time']} {what['level']:7} {message} {rest}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -56,10 +61,16 @@ def init_app(app: Flask, config: Config) -> None:
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(FORMATTERS[config.log_format]())
+        handler.addFilter(_is_not_the_development_server_s_request)
         root.addHandler(handler)
     logging.getLogger("questions").setLevel(config.log_level)
     app.before_request(_begin)
     app.after_request(_end)
+
+
+def _is_not_the_development_server_s_request(record: logging.LogRecord) -> bool:
+    """Werkzeug's own line for a request says again what ours does, and the query string as well."""
+    return not (record.name == "werkzeug" and '"%s" %s %s' in str(record.msg))
 
 
 def _begin() -> None:
@@ -85,7 +96,7 @@ def _what(record: logging.LogRecord) -> dict[str, Any]:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname,
         "logger": record.name,
-        "message": record.getMessage(),
+        "message": _COLOUR.sub("", record.getMessage()),
     }
     if has_request_context() and "request_id" in g:
         what["request_id"] = g.request_id
