@@ -58,7 +58,7 @@ def import_(file: Path | None, written_as: rows.Format | None, *, sample: bool, 
         reading = _Reading(rows.read(stream, written_as), stream, _size(file), skip_invalid=skip_invalid)
         stored = bulk.store_questions(reading)
     skipped = f" {reading.refused} refused." if reading.refused else ""
-    click.echo(f"{stored} questions imported.{skipped}")
+    click.echo(f"{_counted(stored, 'question')} imported.{skipped}")
 
 
 @questions.command()
@@ -117,8 +117,8 @@ class _Reading:
                     yield valid
         if self.refused and not self._skip_invalid:
             raise click.ClickException(
-                f"Nothing was stored: {self.refused} rows are not valid. "
-                "Mend them, or pass --skip-invalid to store the rest."
+                f"Nothing was stored, because of {_counted(self.refused, 'row')}. "
+                "Mend what is named above, or pass --skip-invalid to store the rest."
             )
 
     def _readable(self) -> Iterator[rows.Row]:
@@ -139,6 +139,10 @@ class _Reading:
         self.refused += 1
         click.echo(f"line {row.line}: {problem}", err=True)
         return None
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _format_of(file: Path) -> rows.Format:

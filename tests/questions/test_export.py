@@ -66,3 +66,11 @@ def test_an_export_that_fails_leaves_the_old_file(app: Flask, runner: FlaskCliRu
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: The database is not migrated. Run: flask --app questions db upgrade")
     assert {path.name: path.read_text() for path in working_directory.glob("out*")} == {"out.jsonl": "old"}
+
+
+def test_a_file_that_cannot_be_written_is_a_message(runner: FlaskCliRunner, working_directory: Path) -> None:
+    """Status 1 and the reason, no traceback."""
+    result = runner.invoke(args=["questions", "export", "no/such/folder.csv"])
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: no/such/folder.csv cannot be written: No such file or directory.\n"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,7 +65,7 @@ def test_titles_are_trimmed_on_the_way_in(working_directory: Path, imported: Any
     """Import goes through the same schema as a request."""
     (working_directory / "q.jsonl").write_bytes(jsonl([{"title": " a ", "description": " b "}]))
 
-    assert imported("q.jsonl").exit_code == 0
+    assert imported("q.jsonl").output == "1 question imported.\n"
     assert stored() == [("a", " b ")]
 
 
@@ -97,8 +100,8 @@ def test_by_default_one_bad_row_stores_nothing_and_all_bad_rows_are_named(
     assert result.stderr.splitlines() == [
         *(f"line {number}: {reason}" for number, (_, reason) in enumerate(BAD, 3)),
         (
-            f"Error: Nothing was stored: {len(BAD)} rows are not valid. "
-            "Mend them, or pass --skip-invalid to store the rest."
+            f"Error: Nothing was stored, because of {len(BAD)} rows. "
+            "Mend what is named above, or pass --skip-invalid to store the rest."
         ),
     ]
     assert stored() == before
@@ -221,20 +224,54 @@ def test_import_without_a_database_is_a_message(working_directory: Path, databas
         db.engine.dispose()
 
 
+@pytest.fixture
+def command(config: Any, environment: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """`flask questions import`, for a process of its own on the test's database."""
+    monkeypatch.setenv("QUESTIONS_CONFIG", environment)
+    monkeypatch.setenv("DATABASE_URL", config.database_url.get_secret_value())
+    return [sys.executable, "-m", "flask", "--app", "questions", "questions", "import"]
+
+
+def test_on_a_terminal_the_progress_is_shown(working_directory: Path, command: list[str], stored: Any) -> None:
+    """A count and a bar while rows are read, gone when the last one is in; refused rows stay."""
+    (working_directory / "q.jsonl").write_bytes(jsonl([VALID[0]] * 1_000) + b"?\n")
+    before = len(stored())
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([*command, "q.jsonl", "--skip-invalid"], stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b"".join(iter(partial(_read_terminal, ours), b"")).decode()
+        assert process.stdout
+        assert process.stdout.read() == b"1000 questions imported. 1 refused.\n"
+    os.close(ours)
+
+    assert "1,000 rows" in shown
+    assert "line 1001: Not JSON: Expecting value." in shown
+    assert shown.endswith("\x1b[2K")
+    assert len(stored()) == before + 1_000
+
+
+def _read_terminal(terminal: int) -> bytes:
+    """What the other side writes; nothing when it is gone, which Linux tells by an error."""
+    try:
+        return os.read(terminal, 65_536)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_interrupting_an_import_leaves_the_database_as_it_was(
-    working_directory: Path, config: Any, stored: Any, environment: str
+    working_directory: Path, command: list[str], stored: Any
 ) -> None:
     """Ctrl-C in the middle of a file that never ends: what was sent is taken back, and no traceback is shown."""
-    variables = {**os.environ, "QUESTIONS_CONFIG": environment, "DATABASE_URL": config.database_url.get_secret_value()}
-    command = [sys.executable, "-m", "flask", "--app", "questions", "questions", "import", "-", "--format", "jsonl"]
     before = stored()
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables
+        [*command, "-", "--format", "jsonl"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin
         # More than every buffer on the way holds: once it is written, rows have reached the database.
-        for _ in range(200):
+        for _ in range(20):
             process.stdin.write(jsonl([VALID[0]] * 500))
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
