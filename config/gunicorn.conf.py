@@ -1,7 +1,7 @@
 """gunicorn's settings: ``gunicorn -c config/gunicorn.conf.py 'questions:create_app("neon")'``.
 
-WEB_CONCURRENCY and WEB_THREADS come from the environment. gunicorn listens on 127.0.0.1:8000, or, where PORT is set, on
-that port of every address. GUNICORN_CMD_ARGS overrides anything here.
+WEB_CONCURRENCY, WEB_THREADS, PORT and the format of the logs come from the process environment. gunicorn listens on
+127.0.0.1:8000, or, where PORT is set, on that port of every address. GUNICORN_CMD_ARGS overrides anything here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import click
 from gunicorn.arbiter import Arbiter
 
+from questions.logs import FORMATTERS, JSONFormatter
+
 
 def _number(name: str, default: int) -> int:
     value = os.environ.get(name) or str(default)
@@ -19,6 +21,7 @@ def _number(name: str, default: int) -> int:
     return int(value)
 
 
+bind = f"0.0.0.0:{_number('PORT', 8000)}" if os.environ.get("PORT") else "127.0.0.1:8000"
 worker_class = "gthread"
 workers = _number("WEB_CONCURRENCY", 2)
 # A thread holds at most one database connection: keep WEB_CONCURRENCY x WEB_THREADS under the server's max_connections.
@@ -29,14 +32,16 @@ keepalive = 5
 # Heartbeats are files: in memory, a slow disk cannot make a worker look dead.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108  a folder that gunicorn names files in
 
-# The application logs each request itself, with its id; gunicorn's own events get the same form.
+# The application logs each request itself, with its id; gunicorn's own events get the same form. An unknown one is for
+# the application to refuse.
 accesslog = None
+_formatter = FORMATTERS.get(os.environ.get("QUESTIONS_LOG_FORMAT", ""), JSONFormatter)
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"own": {"()": "questions.logs.JSONFormatter"}},
+    "formatters": {"own": {"()": _formatter}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "own"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
 }
 

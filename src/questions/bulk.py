@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import sqlalchemy as sa
 
 from questions.extensions import db
@@ -13,9 +14,8 @@ from questions.models import Question, search_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import psycopg
-
 _BATCH = 1_000
+_COPY = "COPY questions (title, description, search) FROM STDIN"
 
 
 def store_questions(rows: Iterable[tuple[str, str]]) -> int:
@@ -26,6 +26,9 @@ def store_questions(rows: Iterable[tuple[str, str]]) -> int:
 
     Returns:
         How many were stored.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: where the database refuses them or goes away.
     """
     store = _insert if db.session.get_bind().dialect.name == "sqlite" else _copy
     stored = store((title, description, search_text(title, description)) for title, description in rows)
@@ -53,8 +56,15 @@ def _insert(rows: Iterator[tuple[str, str, str]]) -> int:
 def _copy(rows: Iterator[tuple[str, str, str]]) -> int:
     stored = 0
     # In the session's own transaction, so that it ends with it.
-    driver: psycopg.Connection[Any] = db.session.connection().connection.driver_connection  # type: ignore[assignment]
-    with driver.cursor() as cursor, cursor.copy("COPY questions (title, description, search) FROM STDIN") as copy:
-        for stored, row in enumerate(rows, 1):  # noqa: B007  the last number is the count
-            copy.write_row(row)
+    connection = db.session.connection()
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    try:
+        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for stored, row in enumerate(rows, 1):  # noqa: B007  the last number is the count
+                copy.write_row(row)
+    except psycopg.Error as error:
+        # SQLAlchemy knows nothing of COPY, neither its errors nor a connection that it has lost.
+        if driver.closed:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(_COPY, None, error, psycopg.Error, hide_parameters=True) from error
     return stored

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import sys
 import uuid
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import click
-import psycopg
-import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 from marshmallow import ValidationError
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from questions import bulk, database, rows
-from questions.errors import Unavailable, database_trouble
+from questions.logs import printable
 from questions.schemas import QuestionInput
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def import_(file: Path | None, written_as: rows.Format | None, *, sample: bool, 
     """Store the questions of FILE, JSON Lines or CSV; - reads standard input.
 
     A row has a title and a description, nothing else. The rows that are refused are named by line, with the reason, on
-    standard error. The status is 1 where nothing was stored.
+    standard error; without --skip-invalid a single one makes the status 1, and nothing is stored.
     """
     if sample == (file is not None):
         raise click.UsageError("Name a FILE, or say --sample.")
     file = file or SAMPLE
     written_as = written_as or _format_of(file)
-    with _opened(file) as stream, database_errors():
+    with _opened(file) as stream, database.errors_as_messages():
         database.prepare(current_app, database.settings())
         reading = _Reading(rows.read(stream, written_as), stream, _size(file), skip_invalid=skip_invalid)
         stored = bulk.store_questions(reading)
@@ -67,29 +67,14 @@ def import_(file: Path | None, written_as: rows.Format | None, *, sample: bool, 
 def export(file: Path, written_as: rows.Format | None) -> None:
     """Write every question to FILE, JSON Lines or CSV, as import reads it; - is standard output, and the default.
 
-    A file appears when it is complete, in place of the one that was there.
+    A file appears when it is complete, in place of the one that was there, with its mode.
     """
     written_as = written_as or ("jsonl" if file == _DASH else _format_of(file))
-    with database_errors():
+    with database.errors_as_messages():
         database.prepare(current_app, database.settings())
-        with _replaced(file) as stream, rows.writing(stream, written_as) as write:
+        with _written(file) as stream, rows.writing(stream, written_as) as write:
             for title, description in bulk.all_questions():
                 write(title, description)
-
-
-@contextmanager
-def database_errors() -> Iterator[None]:
-    """Show a database that cannot be used as a message, not as a traceback."""
-    try:
-        yield
-    except Unavailable as error:
-        raise click.ClickException(str(error)) from None
-    except (sa.exc.SQLAlchemyError, psycopg.OperationalError) as error:
-        trouble = database_trouble(error) if isinstance(error, sa.exc.SQLAlchemyError) else Unavailable(str(error))
-        if trouble is None:
-            raise
-        reason = str(getattr(error, "orig", error)).strip()
-        raise click.ClickException(f"{trouble} ({reason})") from None
 
 
 class _Reading:
@@ -102,11 +87,12 @@ class _Reading:
         self._size = size
         self._skip_invalid = skip_invalid
         self._schema = QuestionInput()
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        console = Console(stderr=True)
         columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        shown = self._console.is_terminal
+        with Progress(*columns, console=self._console, disable=not shown, transient=True) as progress:
             task = progress.add_task("", total=self._size, rows=0)
             for number, row in enumerate(self._readable(), 1):
                 if number % _ROWS_A_STEP == 0:
@@ -137,7 +123,8 @@ class _Reading:
             else:
                 return given["title"], given["description"]
         self.refused += 1
-        click.echo(f"line {row.line}: {problem}", err=True)
+        # By the console, which puts it above the bar.
+        self._console.print(printable(f"line {row.line}: {problem}"))
         return None
 
 
@@ -154,8 +141,20 @@ def _format_of(file: Path) -> rows.Format:
     return written_as
 
 
-def _opened(file: Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if file == _DASH else file.open("rb")
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    if file == _DASH:
+        yield _standard(sys.stdin)
+        return
+    with file.open("rb") as stream:
+        yield stream
+
+
+def _standard(stream: TextIO | None) -> BinaryIO:
+    """The bytes of standard input or output, which Python has as None where its caller has closed it."""
+    if stream is None:
+        raise click.ClickException("- stands for standard input or output, which is closed: name a file.")
+    return stream.buffer
 
 
 def _size(file: Path) -> int | None:
@@ -164,17 +163,34 @@ def _size(file: Path) -> int | None:
 
 
 @contextmanager
+def _written(file: Path) -> Iterator[BinaryIO]:
+    """A stream to write to; what goes wrong with it is a message, but for a reader who has seen enough."""
+    target = file.resolve()
+    try:
+        if file == _DASH:
+            yield (stream := _standard(sys.stdout))
+            stream.flush()
+        elif target.exists() and not target.is_file():
+            with target.open("wb") as stream:  # a device or a pipe is written to, never replaced
+                yield stream
+        else:
+            with _replaced(target) as stream:
+                yield stream
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise click.ClickException(f"{file} cannot be written: {error.strerror}.") from None
+
+
+@contextmanager
 def _replaced(file: Path) -> Iterator[BinaryIO]:
     """A stream whose content takes the file's place when it is complete, and is thrown away when it is not."""
-    if file == _DASH:
-        yield sys.stdout.buffer
-        return
     part = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     try:
         with part.open("xb") as stream:
+            if file.exists():
+                shutil.copymode(file, part)
             yield stream
         part.replace(file)
-    except OSError as error:
-        raise click.ClickException(f"{file} cannot be written: {error.strerror}.") from None
     finally:
         part.unlink(missing_ok=True)

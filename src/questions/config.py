@@ -6,7 +6,6 @@ Where a value comes from, first wins: keyword, process environment, ``.env`` in 
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENVIRONMENT = "sqlite"
 
+_NAME = re.compile(r"\w{0,20}", re.ASCII)
 # RFC 6750, 2.1: what a client can send after "Bearer ".
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
@@ -127,9 +127,20 @@ class PostgresConfig(Config):
 
     @property
     def engine_options(self) -> dict[str, Any]:
-        """A connection that died is replaced unseen; a lost server is noticed in ``connect_timeout`` seconds."""
-        connect_args = {"connect_timeout": self.connect_timeout, "application_name": "questions"}
-        return {**super().engine_options, "pool_pre_ping": True, "connect_args": connect_args}
+        """A connection that died is replaced unseen; a machine that is gone is noticed in ``connect_timeout`` seconds.
+
+        A server that is there and does not answer, a stopped process, is waited for: no setting of a client's tells it
+        from one that is busy.
+        """
+        connect_args = {
+            "application_name": "questions",
+            "connect_timeout": self.connect_timeout,
+            "tcp_user_timeout": self.connect_timeout * 1_000,
+        }
+        # What the URL itself says goes first; SQLAlchemy would see it the other way round.
+        said = {} if self.url is None else self.url.query
+        unsaid = {name: value for name, value in connect_args.items() if name not in said}
+        return {**super().engine_options, "pool_pre_ping": True, "connect_args": unsaid}
 
 
 class NeonConfig(PostgresConfig):
@@ -185,13 +196,16 @@ def load_config(config: Config | str | None = None) -> Config:
     name = config if config is not None else _chosen()
     if name not in _BY_NAME:
         source = "create_app()" if config is not None else "QUESTIONS_CONFIG"
-        raise ConfigError(f"{source} names the environment {name!r}; there are {', '.join(sorted(_BY_NAME))}.")
+        # What was meant for DATABASE_URL may have a password in it.
+        named = f"the environment {name!r}" if _NAME.fullmatch(name) else "no environment"
+        raise ConfigError(
+            f"{source} names {named}; there are {', '.join(sorted(_BY_NAME))}. A database is named by DATABASE_URL."
+        )
     return _BY_NAME[name]()
 
 
 def _chosen() -> str:
-    key = "QUESTIONS_CONFIG"
-    return os.environ.get(key) or settings_files.dotenv().get(key) or DEFAULT_ENVIRONMENT
+    return settings_files.selected("QUESTIONS_CONFIG") or DEFAULT_ENVIRONMENT
 
 
 def known_variables() -> set[str]:

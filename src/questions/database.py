@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 
-from questions.errors import NotMigrated, Unavailable
+from questions.errors import NotMigrated, Unavailable, database_trouble
 from questions.extensions import db
 from questions.shipped import shipped
 
@@ -47,11 +47,16 @@ def require_head() -> None:
     """
     with db.engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
-    if set(current) != set(_heads()):
-        at = ", ".join(current) or "no revision"
-        raise NotMigrated(
-            f"The database is at {at}, this code needs {', '.join(_heads())}. Run: flask --app questions db upgrade"
-        )
+    scripts = _scripts()
+    heads = scripts.get_heads()
+    if set(current) == set(heads):
+        return
+    at = ", ".join(current) or "no revision"
+    if not {each.revision for each in scripts.walk_revisions()}.issuperset(current):
+        raise NotMigrated(f"The database is at {at}, which this code does not know. Run the newer code that made it.")
+    raise NotMigrated(
+        f"The database is at {at}, this code needs {', '.join(heads)}. Run: flask --app questions db upgrade"
+    )
 
 
 def prepare(app: Flask, config: Config) -> None:
@@ -78,34 +83,58 @@ def migration_connection(config: Config) -> Iterator[Connection]:
     """A connection for ``flask db``: by the application's own engine, or the direct way past a pooler.
 
     Raises:
-        click.ClickException: where the database cannot be reached.
+        click.ClickException: where the database cannot be used, as :func:`errors_as_messages` tells it.
     """
     engine = db.engine
-    if config.migration_url is not None and config.migration_url != config.url:
-        engine = sa.create_engine(config.migration_url, poolclass=sa.NullPool, **config.engine_options)
+    with errors_as_messages(migrating=True):
+        if config.owns_database and config.environment == "sqlite":
+            _make_folder_of(Path(str(engine.url.database)))
+        if config.migration_url is not None and config.migration_url != config.url:
+            engine = sa.create_engine(config.migration_url, poolclass=sa.NullPool, **config.engine_options)
+        with engine.connect() as connection:
+            yield connection
+
+
+@contextmanager
+def errors_as_messages(*, migrating: bool = False) -> Iterator[None]:
+    """Show the user of a command that the database cannot be used, without a traceback.
+
+    Args:
+        migrating: a missing table is then a mistake in a migration, and no reason to migrate.
+
+    Raises:
+        click.ClickException: in place of :class:`Unavailable` and of what the driver says of such a database.
+    """
     try:
-        connection = engine.connect()
-    except sa.exc.OperationalError as error:
-        raise click.ClickException(f"The database cannot be reached: {str(error.orig).strip()}") from None
-    with connection:
-        yield connection
+        yield
+    except Unavailable as error:
+        raise click.ClickException(str(error)) from None
+    except sa.exc.SQLAlchemyError as error:
+        trouble = database_trouble(error)
+        if trouble is None or (migrating and isinstance(trouble, NotMigrated)):
+            raise
+        raise click.ClickException(f"{trouble} ({str(getattr(error, 'orig', error)).strip()})") from None
 
 
 @cache
-def _heads() -> tuple[str, ...]:
-    return tuple(ScriptDirectory(str(shipped("migrations"))).get_heads())
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(shipped("migrations")))
+
+
+def _make_folder_of(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"The folder of {path} cannot be made: {error.strerror}.") from None
 
 
 def _make_sqlite_file(path: Path) -> None:
     """Migrate a private file and link it into place: nobody sees half a database, and the slower one drops its own."""
     if path.exists():
         return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"The folder of {path} cannot be made: {error.strerror}.") from None
+    _make_folder_of(path)
     private = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    engine = sa.create_engine(f"sqlite:///{private}", poolclass=sa.NullPool)
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(private)), poolclass=sa.NullPool)
     try:
         with engine.connect() as connection:
             _upgrade(connection)
@@ -115,6 +144,10 @@ def _make_sqlite_file(path: Path) -> None:
         _log.info("made and migrated %s", path)
     except FileExistsError:
         _log.debug("another process made %s first", path)
+    except OSError as error:  # a file system without hard links
+        raise Unavailable(
+            f"{path} cannot be put in place: {error.strerror}. Make it with: flask --app questions db upgrade"
+        ) from None
     finally:
         private.unlink(missing_ok=True)
 

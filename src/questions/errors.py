@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,21 @@ _HEADERS: dict[HTTPStatus, dict[str, str]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
 }
 
-# PostgreSQL's codes for an undefined table and an undefined column; SQLite has a sentence.
-_UNDEFINED = {"42P01", "42703"}
+_UNMIGRATED = "The database is not migrated. Run: flask --app questions db upgrade"
+# By SQLSTATE (PostgreSQL's documentation, appendix A).
+_POSTGRES: dict[str, Unavailable] = {
+    "42P01": NotMigrated(_UNMIGRATED),  # undefined_table
+    "42703": NotMigrated(_UNMIGRATED),  # undefined_column
+    "42501": Unavailable("The role that DATABASE_URL names lacks a right to the database. Grant it, or name another."),
+    "25006": Unavailable("The database can only be read now. Try again, or name the primary server in DATABASE_URL."),
+}
+# SQLite has sentences.
+_SQLITE: dict[str, Unavailable] = {
+    "no such table": NotMigrated(_UNMIGRATED),
+    "no such column": NotMigrated(_UNMIGRATED),
+    "not a database": Unavailable("The file that DATABASE_URL names is not a SQLite database. Name another."),
+    "readonly database": Unavailable("The database can only be read. Give the service the right to write its file."),
+}
 
 
 def init_app(app: Flask) -> None:
@@ -113,12 +127,20 @@ def init_app(app: Flask) -> None:
 def database_trouble(error: sa.exc.SQLAlchemyError) -> Unavailable | None:
     """What a database error means for the caller; None for one that is a mistake of ours."""
     if isinstance(error, sa.exc.DBAPIError):
-        undefined = getattr(error.orig, "sqlstate", None) in _UNDEFINED
-        if undefined or "no such table" in str(error.orig) or "no such column" in str(error.orig):
-            return NotMigrated("The database is not migrated. Run: flask --app questions db upgrade")
+        trouble = _of_sqlite(error.orig) if isinstance(error.orig, sqlite3.Error) else _of_postgres(error.orig)
+        if trouble is not None:
+            return trouble
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
-        return Unavailable("The database cannot be reached or is too busy. Nothing was changed; try again.")
+        return Unavailable("The database cannot be reached or is too busy. Try again.")
     return None
+
+
+def _of_sqlite(error: sqlite3.Error) -> Unavailable | None:
+    return next((trouble for words, trouble in _SQLITE.items() if words in str(error)), None)
+
+
+def _of_postgres(error: BaseException | None) -> Unavailable | None:
+    return _POSTGRES.get(getattr(error, "sqlstate", None) or "")
 
 
 def from_http(error: HTTPException) -> Response:

@@ -46,7 +46,7 @@ def create_app(config: Config | str | None = None) -> Flask:
     )
     logs.init_app(app, config)
     db.init_app(app)
-    migrate.init_app(app, db, directory=shipped("migrations"), transaction_per_migration=True)
+    migrate.init_app(app, db, directory=shipped("migrations"))
     register_blueprints(app)
     errors.init_app(app)
     app.cli.add_command(cli.questions)
@@ -80,5 +80,5 @@ def _prepare_on_first_use(app: Flask, config: Config) -> None:
 
     context = click.get_current_context(silent=True)
     if context is not None and context.command is run_command:
-        with cli.database_errors():
+        with database.errors_as_messages():
             database.prepare(app, config)

@@ -23,6 +23,8 @@ _ACCEPTED_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 # The colours of Flask's development server, which it writes to files too.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# The control characters of ASCII and of Unicode, and what else begins a line.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _log = logging.getLogger(__name__)
 
@@ -45,14 +47,19 @@ class TextFormatter(logging.Formatter):
         """The record as a line, an exception below it."""
         what = _what(record)
         fields = {"request_id": what.get("request_id"), **getattr(record, "fields", {})}
-        rest = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None).replace("\n", "\\n")
+        rest = printable(" ".join(f"{key}={value}" for key, value in fields.items() if value is not None))
         # Further lines are set in: none can pass for a record of its own.
-        message = what["message"].replace("\n", "\n    ")
+        message = "\n    ".join(printable(line) for line in what["message"].split("\n"))
         line = f"{what['time']} {what['level']:7} {message} {rest}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 FORMATTERS: dict[str, type[logging.Formatter]] = {"json": JSONFormatter, "text": TextFormatter}
+
+
+def printable(text: str) -> str:
+    """Somebody else's text as one line that moves no cursor and sets no colour: control characters as escapes."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def init_app(app: Flask, config: Config) -> None:

@@ -41,6 +41,15 @@ def dotenv() -> dict[str, str | None]:
     return dotenv_values(DOTENV, encoding="utf-8")
 
 
+def selected(name: str) -> str | None:
+    """What a selector says, in the environment or else in ``.env``; its case does not count, as for every variable."""
+    for source in (os.environ, dotenv()):
+        for key, value in source.items():
+            if key.upper() == name and value:
+                return value
+    return None
+
+
 def variable(settings: Settings, field: str) -> str:
     """The environment variable of a field."""
     alias = settings.model_fields[field].validation_alias
@@ -54,7 +63,8 @@ def refuse_unknown_variables(fields: Iterable[str]) -> None:
         fields: the variables of every environment's fields: another environment's variable is no mistake.
     """
     known = {*SELECTORS, *fields}
-    for source, names in (("the environment", os.environ), (DOTENV, dotenv())):
+    # The file first, since `flask` copies it into the environment.
+    for source, names in ((DOTENV, dotenv()), ("the environment", os.environ)):
         for name in names:
             if name.upper().startswith(PREFIX) and name.upper() not in known:
                 raise ConfigError(f"{name} in {source} is not a setting.{_meant(name.upper(), known)}")
@@ -91,7 +101,7 @@ def explain(error: ValidationError, settings: Settings) -> str:
 
 
 def _toml_path(environment: str) -> Path:
-    asked = os.environ.get("QUESTIONS_CONFIG_FILE") or dotenv().get("QUESTIONS_CONFIG_FILE")
+    asked = selected("QUESTIONS_CONFIG_FILE")
     if not asked:
         return shipped("config") / f"{environment}.toml"
     if not Path(asked).is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import sqlalchemy as sa
+from psycopg import pq
 
 _DRIVERS = {
     "sqlite": {"sqlite", "sqlite+pysqlite"},
@@ -18,7 +19,8 @@ def normalised(url: str, dialect: str) -> str:
     """The URL with the driver that this project uses: psycopg 3 for every way to write a Postgres URL.
 
     Raises:
-        ValueError: for what is no URL, or one of another kind of database or driver.
+        ValueError: for what is no URL, one of another kind of database or driver, or one with an option that Postgres
+            does not have.
     """
     remedy = f"write it as {_WRITTEN_AS[dialect]}"
     try:
@@ -27,8 +29,12 @@ def normalised(url: str, dialect: str) -> str:
         raise ValueError(f"is not a database URL; {remedy}") from None
     if parsed.drivername not in _DRIVERS[dialect]:
         raise ValueError(f"is a {parsed.drivername} URL where this environment needs {dialect}; {remedy}")
-    drivername = "postgresql+psycopg" if dialect == "postgresql" else "sqlite"
-    return parsed.set(drivername=drivername).render_as_string(hide_password=False)
+    if dialect == "sqlite":
+        return parsed.set(drivername="sqlite").render_as_string(hide_password=False)
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    if unknown := sorted(parsed.query.keys() - known):
+        raise ValueError(f"has the option {unknown[0]!r}, which is none of libpq's; leave it out")
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def with_tls(url: str) -> str:
@@ -47,9 +53,12 @@ def with_tls(url: str) -> str:
 
 
 def is_loopback(url: sa.URL) -> bool:
-    """Whether the server is on this machine: a loopback name or address, or a Unix socket."""
-    host = url.host or str(url.query.get("host", ""))
-    return host in {"", "localhost"} or host.startswith("/") or is_loopback_address(host)
+    """Whether the server is on this machine: every host is a loopback name or address, or a Unix socket's folder.
+
+    Where no host is named, libpq takes ``PGHOST``, which nobody here has looked at.
+    """
+    hosts = _hosts(url)
+    return bool(hosts) and all(host == "localhost" or host[0] in "/@" or is_loopback_address(host) for host in hosts)
 
 
 def is_loopback_address(host: str) -> bool:
@@ -61,13 +70,29 @@ def is_loopback_address(host: str) -> bool:
 
 
 def is_pooled(url: sa.URL) -> bool:
-    """Whether the host is Neon's transaction pooler: it ends the first label of its name in ``-pooler``."""
-    return (url.host or "").partition(".")[0].endswith("-pooler")
+    """Whether a host is Neon's transaction pooler: it ends the first label of its name in ``-pooler``."""
+    return any(_direct(host) != host for host in _hosts(url))
 
 
 def direct(url: sa.URL) -> sa.URL:
     """The same branch without its pooler."""
-    if not is_pooled(url):
-        return url
-    label, dot, rest = str(url.host).partition(".")
-    return url.set(host=label.removesuffix("-pooler") + dot + rest)
+    if url.host:
+        url = url.set(host=_direct(url.host))
+    if named := _listed(url, "host"):
+        url = url.update_query_dict({"host": ",".join(map(_direct, named))})
+    return url
+
+
+def _hosts(url: sa.URL) -> list[str]:
+    """Every host that the driver may turn to, without ports: libpq takes lists, and takes them from the query first."""
+    named = [*([url.host] if url.host else []), *_listed(url, "host"), *_listed(url, "hostaddr")]
+    return [name.partition(":")[0] if name.count(":") == 1 else name for name in named]
+
+
+def _listed(url: sa.URL, key: str) -> list[str]:
+    return [name for value in url.normalized_query.get(key, ()) for name in value.split(",") if name]
+
+
+def _direct(host: str) -> str:
+    label, dot, rest = host.partition(".")
+    return label.removesuffix("-pooler") + dot + rest

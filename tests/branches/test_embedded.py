@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,23 @@ def test_the_first_request_makes_and_migrates_it(fresh: Flask, cluster: Cluster)
     assert fresh.test_client().get("/questions").get_json() == []
     assert fresh.test_client().get("/readyz").status_code == 200
     assert cluster.is_running()
+
+
+def test_many_first_starts_at_once_find_one_database(cluster: Cluster) -> None:
+    """Of four processes that start at the same moment one makes the cluster, its database and its tables."""
+    code = """if True:
+        import os
+        from questions import create_app
+        for _ in range(2):
+            os.fork()
+        status = create_app("postgres").test_client().get("/questions").status_code
+        os.write(1, b"%d " % status)
+    """
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.split() == ["200"] * 4, ended.stderr
+    assert ended.stderr.count("made and migrated the embedded database") == 1
 
 
 def test_it_is_stopped_when_its_last_engine_is_disposed_of(fresh: Flask, cluster: Cluster) -> None:

@@ -26,7 +26,7 @@ AUTHORIZATION = {"Authorization": "Bearer a-token-for-tests"}
 class _Current:
     """The application of the test at hand: the description is the same for all, and read before there is a database."""
 
-    app: Flask = create_app(SQLiteConfig())
+    app: Flask = create_app(SQLiteConfig(database_url="sqlite://"))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self.app(environ, start_response)

@@ -33,7 +33,8 @@ def test_odd_folders(name: str, place: Path, query: Query) -> None:
 def test_a_short_socket_folder_of_somebody_else_is_refused(place: Path) -> None:
     """In /tmp, where everybody can make folders, one that is open to others is not trusted."""
     cluster = local_postgres.Cluster(place / ("x" * 120), throwaway=True)
-    cluster.socket_folder.mkdir(mode=0o755)
+    cluster.socket_folder.mkdir()
+    cluster.socket_folder.chmod(0o755)
     try:
         with pytest.raises(local_postgres.FolderError, match=f"{cluster.socket_folder} is not a private folder of"):
             cluster.start()

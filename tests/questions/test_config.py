@@ -27,25 +27,31 @@ def defaults_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
-    [("sqlite", SQLiteConfig), ("postgres", PostgresConfig), (SQLiteConfig(), SQLiteConfig), (None, SQLiteConfig)],
+    ("given", "expected"), [("sqlite", SQLiteConfig), ("postgres", PostgresConfig), (None, SQLiteConfig)]
 )
-def test_an_environment_is_chosen_by_name_by_object_or_not_at_all(
-    given: Config | str | None, expected: type[Config]
-) -> None:
+def test_an_environment_is_chosen_by_name_or_not_at_all(given: str | None, expected: type[Config]) -> None:
     """Nothing is named: sqlite."""
     assert type(load_config(given)) is expected
 
 
+def test_settings_that_are_given_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment chooses."""
+    monkeypatch.setenv("QUESTIONS_CONFIG", "postgres")
+    config = SQLiteConfig()
+
+    assert load_config(config) is config
+
+
+@pytest.mark.parametrize("key", ["QUESTIONS_CONFIG", "questions_config"])
 @pytest.mark.parametrize("where", ["environment", ".env"])
 def test_questions_config_chooses_where_nothing_is_named(
-    monkeypatch: pytest.MonkeyPatch, working_directory: Path, where: str
+    monkeypatch: pytest.MonkeyPatch, working_directory: Path, where: str, key: str
 ) -> None:
-    """QUESTIONS_CONFIG names the environment, and a name in the call comes before it."""
+    """QUESTIONS_CONFIG names the environment, whatever its case, and a name in the call comes before it."""
     if where == "environment":
-        monkeypatch.setenv("QUESTIONS_CONFIG", "postgres")
+        monkeypatch.setenv(key, "postgres")
     else:
-        (working_directory / ".env").write_text("QUESTIONS_CONFIG=postgres\n")
+        (working_directory / ".env").write_text(f"{key}=postgres\n")
 
     assert type(load_config()) is PostgresConfig
     assert type(load_config("sqlite")) is SQLiteConfig
@@ -62,7 +68,23 @@ def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch, give
         create_app(given)
 
     name = "mysql" if given is None else given
-    assert error.value.message == f"{source} names the environment {name!r}; there are neon, postgres, sqlite."
+    assert error.value.message == (
+        f"{source} names the environment {name!r}; there are neon, postgres, sqlite. "
+        "A database is named by DATABASE_URL."
+    )
+
+
+@pytest.mark.parametrize("by", ["create_app()", "QUESTIONS_CONFIG"])
+def test_a_url_in_place_of_an_environment_is_not_shown(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """A likely mistake, and it has a password in it."""
+    monkeypatch.setenv("QUESTIONS_CONFIG", POSTGRES)
+
+    with pytest.raises(ConfigError) as error:
+        create_app(POSTGRES if by == "create_app()" else None)
+
+    assert error.value.message == (
+        f"{by} names no environment; there are neon, postgres, sqlite. A database is named by DATABASE_URL."
+    )
 
 
 SOURCES = ["keyword", "environment", ".env", "TOML", "default"]
@@ -127,6 +149,17 @@ def test_a_misspelt_variable_is_refused(
         load_config()
 
     assert error.value.message == f"{name} in {where} is not a setting. Did you mean {meant}?"
+
+
+def test_a_variable_that_flask_has_copied_is_reported_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch, working_directory: Path
+) -> None:
+    """`flask` loads .env into the environment, and the file is what has to be corrected."""
+    (working_directory / ".env").write_text("QUESTIONS_API_TOKN=x\n")
+    monkeypatch.setenv("QUESTIONS_API_TOKN", "x")
+
+    with pytest.raises(ConfigError, match=r"^QUESTIONS_API_TOKN in \.env is not a setting"):
+        load_config()
 
 
 def test_a_variable_that_resembles_none_gets_the_list(monkeypatch: pytest.MonkeyPatch) -> None:

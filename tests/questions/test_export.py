@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,6 +71,60 @@ def test_an_export_that_fails_leaves_the_old_file(app: Flask, runner: FlaskCliRu
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: The database is not migrated. Run: flask --app questions db upgrade")
     assert {path.name: path.read_text() for path in working_directory.glob("out*")} == {"out.jsonl": "old"}
+
+
+def test_a_file_is_replaced_where_it_lies_and_as_it_was_protected(
+    runner: FlaskCliRunner, working_directory: Path
+) -> None:
+    """A link goes on leading to it, and its mode stays: what was private is private."""
+    (working_directory / "real.csv").write_text("old")
+    (working_directory / "real.csv").chmod(0o600)
+    (working_directory / "link.csv").symlink_to("real.csv")
+
+    assert runner.invoke(args=["questions", "export", "link.csv"]).exit_code == 0
+
+    assert (working_directory / "link.csv").is_symlink()
+    assert (working_directory / "real.csv").read_text().startswith("title,description")
+    assert stat.S_IMODE((working_directory / "real.csv").stat().st_mode) == 0o600
+
+
+def test_a_pipe_is_written_to_and_not_replaced(runner: FlaskCliRunner, working_directory: Path) -> None:
+    """So is a device: /dev/stdout stays what it is."""
+    os.mkfifo(working_directory / "pipe.csv")
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit((working_directory / "pipe.csv").read_text)
+
+        result = runner.invoke(args=["questions", "export", "pipe.csv"])
+
+        assert (result.exit_code, read.result(30).splitlines()[0]) == (0, "title,description")
+    assert (working_directory / "pipe.csv").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirected", "message"),
+    [
+        (["export", "--format", "csv"], ">/dev/full", "Error: - cannot be written: No space left on device."),
+        (["export"], ">&-", "Error: - stands for standard input or output, which is closed: name a file."),
+        (
+            ["import", "-", "--format", "csv"],
+            "<&-",
+            "Error: - stands for standard input or output, which is closed: name a file.",
+        ),
+    ],
+)
+def test_a_stream_that_cannot_be_used_is_a_message(
+    monkeypatch: pytest.MonkeyPatch, config: Any, environment: str, arguments: list[str], redirected: str, message: str
+) -> None:
+    """Status 1 and the reason, no traceback."""
+    monkeypatch.setenv("QUESTIONS_CONFIG", environment)
+    monkeypatch.setenv("DATABASE_URL", config.database_url.get_secret_value())
+    command = [sys.executable, "-m", "flask", "--app", "questions", "questions", *arguments]
+
+    ended = subprocess.run(
+        ["bash", "-c", f'"$@" {redirected}', "bash", *command], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (1, f"{message}\n")
 
 
 def test_a_file_that_cannot_be_written_is_a_message(runner: FlaskCliRunner, working_directory: Path) -> None:

@@ -57,6 +57,12 @@ class Service:
         except (urllib.error.URLError, ConnectionError):
             return 0, "", None
 
+    def send(self, raw: bytes) -> bytes:
+        """What is answered to bytes that no client library would send."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(raw)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+
     @property
     def log(self) -> str:
         return self._log.read_text("utf-8")
@@ -97,6 +103,52 @@ def test_it_serves_from_its_workers_and_ends_when_asked(sqlite_only: None, worki
     assert any(entry.get("path") == "/readyz" and entry["status"] == 200 and entry["request_id"] for entry in entries)
 
 
+CHUNKED = (
+    b"POST /questions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def test_a_body_in_chunks_is_held_to_the_same_rules(sqlite_only: None, working_directory: Path) -> None:
+    """Taken up to the limit, 413 beyond it even where what comes first is valid, 400 where the chunks are malformed."""
+    question = b'{"title": "Why?", "description": "Because."}'
+    to_the_limit = question + b" " * (262_144 - len(question))
+    with gunicorn(working_directory, "questions:create_app()", WEB_CONCURRENCY="1") as service:
+        assert until(lambda: service.get("/questions")[0]) == 200
+
+        taken = service.send(CHUNKED + chunk(to_the_limit) + chunk(b""))
+        too_large = service.send(CHUNKED + chunk(to_the_limit) + chunk(b"}}}") + chunk(b""))
+        malformed = service.send(CHUNKED + b"zz\r\n" + question)
+
+        assert taken.startswith(b"HTTP/1.1 201 ")
+        assert too_large.startswith(b"HTTP/1.1 413 ")
+        assert malformed.startswith(b"HTTP/1.1 400 ")
+        for answer in (too_large, malformed):
+            assert b"\r\nContent-Type: application/problem+json\r\n" in answer
+        assert len(service.get("/questions")[2]) == 1
+        assert "Traceback" not in service.log
+
+
+def test_its_log_has_the_form_that_the_environment_names(sqlite_only: None, working_directory: Path) -> None:
+    """Its own events and the requests alike; PORT may be empty, and a probe is one line."""
+    variables = {"QUESTIONS_LOG_FORMAT": "text", "PORT": "", "WEB_CONCURRENCY": "1"}
+    with gunicorn(working_directory, "questions:create_app()", **variables) as service:
+        assert until(lambda: service.get("/healthz")[0]) == 200
+        assert service.get("/readyz")[0] == 200
+        service.process.terminate()
+        assert service.process.wait(DEADLINE) == 0
+
+    assert re.search(r"^\S+ INFO +Booting worker with pid: \d+$", service.log, re.MULTILINE)
+    assert re.search(
+        r"^\S+ INFO +request request_id=\S+ method=GET path=/readyz status=200 ", service.log, re.MULTILINE
+    )
+    assert "alembic" not in service.log
+
+
 @pytest.mark.parametrize(
     ("factory", "variables", "message"),
     [
@@ -111,6 +163,7 @@ def test_it_serves_from_its_workers_and_ends_when_asked(sqlite_only: None, worki
             "Error: QUESTIONS_API_TOKN in the environment is not a",
         ),
         ("questions:create_app()", {"WEB_THREADS": "many"}, "Error: WEB_THREADS must be a whole number above 0."),
+        ("questions:create_app()", {"WEB_CONCURRENCY": "0"}, "Error: WEB_CONCURRENCY must be a whole number above 0."),
     ],
 )
 def test_wrong_settings_end_it_with_a_message(

@@ -12,7 +12,7 @@ from questions import PostgresConfig, create_app
 from questions.extensions import db
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flask import Flask
@@ -98,6 +98,65 @@ def test_a_database_without_tables_is_503_with_the_remedy(app: Flask, client: Fl
         stamp(revision="base")
         upgrade()
     assert client.get("/questions").status_code == 200
+
+
+def test_a_file_that_is_no_database_is_503(sqlite_only: None, databases: Any, working_directory: Path) -> None:
+    """A mistaken path: the service and its commands say so, and the file stays as it is."""
+    file = working_directory / "notes.txt"
+    file.write_text("No database, but long enough for its header to be looked at. " * 100)
+    before = file.read_bytes()
+    app = create_app(databases.config(sa.URL.create("sqlite", database=str(file))))
+    detail = "The file that DATABASE_URL names is not a SQLite database. Name another."
+
+    for url in ("/readyz", "/questions"):
+        answer = app.test_client().get(url)
+        assert (answer.status_code, answer.get_json()["detail"]) == (503, detail)
+    for command in (["db", "upgrade"], ["questions", "export"]):
+        result = app.test_cli_runner().invoke(args=command)
+        assert (result.exit_code, result.stderr) == (1, f"Error: {detail} (file is not a database)\n")
+    with app.app_context():
+        db.engine.dispose()
+    assert file.read_bytes() == before
+
+
+def test_a_role_without_rights_is_503(postgres_only: None, database_url: sa.URL, databases: Any) -> None:
+    """The answer says what is to be done, and so do the commands."""
+    owner = sa.create_engine(database_url, poolclass=sa.NullPool)
+    name = f"stranger_{database_url.database}"
+    with owner.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD 'p'"))
+    stranger = create_app(databases.config(database_url.set(username=name, password="p")))
+    detail = "The role that DATABASE_URL names lacks a right to the database. Grant it, or name another."
+    try:
+        for path in ("/readyz", "/questions"):
+            answer = stranger.test_client().get(path)
+            assert (answer.status_code, answer.get_json()["detail"]) == (503, detail)
+        for command in (["import", "--sample"], ["export"]):
+            result = stranger.test_cli_runner().invoke(args=["questions", *command])
+            assert (result.exit_code, result.stderr.partition(" (")[0]) == (1, f"Error: {detail}")
+    finally:
+        with stranger.app_context():
+            db.engine.dispose()
+        with owner.begin() as connection:
+            connection.execute(sa.text(f"DROP ROLE {name}"))
+
+
+def test_a_database_that_can_only_be_read_is_503_to_writes(
+    postgres_only: None, app: Flask, client: FlaskClient, ask: Callable[..., Any]
+) -> None:
+    """A standby, or a primary that was demoted: reads go on."""
+    asked = ask()
+    with app.app_context():
+        with db.engine.begin() as connection:
+            name = connection.dialect.identifier_preparer.quote(str(db.engine.url.database))
+            connection.execute(sa.text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        db.engine.dispose()
+
+    answer = client.patch(asked["url"], json={"title": "How?"})
+
+    assert answer.status_code == 503
+    assert answer.get_json()["detail"].startswith("The database can only be read now.")
+    assert client.get(asked["url"]).get_json()["title"] == "Why?"
 
 
 def test_a_full_pool_is_503(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -17,14 +18,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from questions import create_app
+from questions import create_app, rows
 from questions.cli import SAMPLE
 from questions.extensions import db
 from questions.rows import _LONGEST_LINE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from flask import Flask
     from flask.testing import FlaskClient
 
 VALID = [
@@ -224,6 +227,43 @@ def test_import_without_a_database_is_a_message(working_directory: Path, databas
         db.engine.dispose()
 
 
+def test_import_into_a_database_without_tables_is_a_message(imported: Any, app: Flask) -> None:
+    """The remedy is to migrate it, whichever way the rows go in."""
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE questions"))
+
+    result = imported("--sample")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database is not migrated. Run: flask --app questions db upgrade (")
+
+
+def test_a_connection_that_dies_during_an_import_is_a_message(
+    postgres_only: None, app: Flask, imported: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a COPY, of which SQLAlchemy knows nothing: a message, and nothing stored."""
+    before = stored()
+    questions_of = rows.read
+
+    def cut(stream: Any, written_as: rows.Format) -> Iterator[rows.Row]:
+        for row in questions_of(stream, written_as):
+            yield row
+            with app.app_context(), db.engine.connect() as connection:
+                connection.execute(
+                    sa.text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                )
+
+    monkeypatch.setattr(rows, "read", cut)
+    result = imported("--sample")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database cannot be reached or is too busy. Try again. (")
+    assert stored() == before
+
+
 @pytest.fixture
 def command(config: Any, environment: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """`flask questions import`, for a process of its own on the test's database."""
@@ -247,6 +287,8 @@ def test_on_a_terminal_the_progress_is_shown(working_directory: Path, command: l
     assert "1,000 rows" in shown
     assert "line 1001: Not JSON: Expecting value." in shown
     assert shown.endswith("\x1b[2K")
+    (refused,) = (line for line in re.split(r"\r\n|\r|\x1b\[2K", shown) if "line 1001" in line)
+    assert refused == "line 1001: Not JSON: Expecting value."
     assert len(stored()) == before + 1_000
 
 

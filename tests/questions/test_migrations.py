@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from flask_migrate import downgrade, upgrade
 
-from questions import create_app, models, schemas
+from questions import NeonConfig, create_app, models, schemas
 from questions.extensions import db
 from questions.models import Question
+from questions.shipped import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from flask import Flask
     from flask.testing import FlaskCliRunner
@@ -139,8 +143,68 @@ def test_migrating_without_a_database_is_a_message(databases: Any, server: sa.UR
     result = app.test_cli_runner().invoke(args=["db", "upgrade"])
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: The database cannot be reached: ")
+    assert result.stderr.startswith("Error: The database cannot be reached or is too busy. Try again. (")
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("postgresql://me:hunter2@ep-a-1-pooler.example.invalid/d", "ep-a-1.example.invalid"),
+        ("postgresql://me:hunter2@ep-a-1.example.invalid/d", "ep-a-1.example.invalid"),
+    ],
+)
+def test_migrations_go_past_the_pooler(url: str, host: str) -> None:
+    """`flask db` connects to the branch's direct host, whichever DATABASE_URL names."""
+    asked: list[str] = []
+
+    def connect(_dialect: object, _entry: object, _arguments: object, parameters: dict[str, Any]) -> None:
+        asked.append(parameters["host"])
+        raise psycopg.OperationalError("not from here")
+
+    app = create_app(NeonConfig(database_url=url))
+    sa.event.listen(sa.Engine, "do_connect", connect)
+    try:
+        result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    finally:
+        sa.event.remove(sa.Engine, "do_connect", connect)
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith("(not from here)\n")
+    assert asked == [host]
+
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{down_revision}"
+
+
+def upgrade():
+    op.create_table("of_{revision}", sa.Column("id", sa.Integer()))
+    {then}
+"""
+
+
+def test_each_migration_has_a_transaction_of_its_own(bare: Flask, working_directory: Path) -> None:
+    """Where the second of two fails the first one stays, and what the second had done is taken back (on Postgres)."""
+    folder = working_directory / "migrations"
+    shutil.copytree(shipped("migrations"), folder)
+    fails = "op.execute('SELECT * FROM nowhere')"
+    for revision, down_revision, then in (("0002", "0001", "pass"), ("0003", "0002", fails)):
+        script = LATER.format(revision=revision, down_revision=down_revision, then=then)
+        (folder / "versions" / f"{revision}.py").write_text(script)
+
+    with pytest.raises(sa.exc.DBAPIError, match="nowhere"):
+        upgrade(directory=str(folder))
+
+    with db.engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_heads() == ("0002",)
+        assert sa.inspect(connection).has_table("of_0002")
+        if connection.dialect.name == "postgresql":
+            assert not sa.inspect(connection).has_table("of_0003")
 
 
 def test_the_search_has_an_index(postgres_only: None, app: Flask) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
 from questions.extensions import db
 from questions.models import Question
@@ -13,6 +14,7 @@ from questions.models import Question
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask import Flask
     from flask.testing import FlaskClient
 
     Ask = Callable[..., dict[str, Any]]
@@ -141,14 +143,14 @@ def test_if_match_lets_the_holder_of_the_etag_write(client: FlaskClient, ask: As
     assert client.get(asked["url"]).status_code == 404
 
 
-@pytest.mark.parametrize("etag", ["stale", "weak", '"nonsense"', f'"{"9" * 5000}"', '"-1"', '""'])
+@pytest.mark.parametrize("etag", ["stale", "weak", "padded", '"nonsense"', f'"{"9" * 5000}"', '"-1"', '""'])
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
 def test_another_etag_is_412_and_nothing_is_written(client: FlaskClient, ask: Ask, method: str, etag: str) -> None:
     """If-Match compares strongly: a stale, weak or unknown ETag is refused."""
     asked = ask()
     client.patch(asked["url"], json={"title": "Newer"})
     current = client.get(asked["url"]).headers["ETag"]
-    sent = {"stale": asked["etag"], "weak": f"W/{current}"}.get(etag, etag)
+    sent = {"stale": asked["etag"], "weak": f"W/{current}", "padded": f'"0{current[1:]}'}.get(etag, etag)
 
     answer = client.open(asked["url"], method=method, json={"title": "Mine"}, headers={"If-Match": sent})
 
@@ -267,6 +269,43 @@ def test_search_does_not_find_what_is_not_there(client: FlaskClient, ask: Ask, w
     ask(title.format(word), f"begins {word}")
 
     assert client.get("/questions", query_string={"q": q.format(word)}).get_json() == []
+
+
+def test_an_answer_shows_what_its_request_stored(app: Flask, client: FlaskClient, ask: Ask) -> None:
+    """Not what somebody else has stored since: the body belongs to the ETag that is sent with it."""
+    asked = ask()
+
+    def another_writes(_session: object) -> None:
+        with db.engine.begin() as connection:
+            connection.execute(sa.update(Question).where(Question.id == asked["id"]).values(title="Theirs", version=9))
+
+    with app.app_context():
+        session = db.session
+    sa.event.listen(session, "after_commit", another_writes, once=True)
+
+    answer = client.patch(asked["url"], json={"title": "Mine"})
+
+    assert (answer.get_json()["title"], answer.headers["ETag"]) == ("Mine", '"2"')
+    assert client.get(asked["url"]).get_json()["title"] == "Theirs"
+
+
+def test_a_page_reads_no_more_rows_than_it_needs(app: Flask, client: FlaskClient, ask: Ask) -> None:
+    """Those of the page and one to know whether there is a next."""
+    for _ in range(5):
+        ask()
+    loaded: list[object] = []
+
+    def load(question: Question, _context: object) -> None:
+        loaded.append(question)
+
+    sa.event.listen(Question, "load", load)
+    try:
+        answer = client.get("/questions?limit=2")
+    finally:
+        sa.event.remove(Question, "load", load)
+
+    assert len(answer.get_json()) == 2
+    assert len(loaded) == 3
 
 
 def test_an_empty_search_finds_everything(client: FlaskClient, ask: Ask, empty: None) -> None:

@@ -35,6 +35,11 @@ def test_every_way_to_write_a_postgres_url_means_psycopg(scheme: str) -> None:
         (PostgresConfig, SECRET, "is not a database URL; write it as postgresql://user:password@host/database"),
         (PostgresConfig, f"postgresql://x:{SECRET}@h:port/d", "is not a database URL; write it as"),
         (
+            PostgresConfig,
+            f"{POSTGRES}?pgbouncer=true",
+            "has the option 'pgbouncer', which is none of libpq's; leave it",
+        ),
+        (
             NeonConfig,
             f"{NEON}?sslmode=disable",
             "has an sslmode that allows an unencrypted connection; write sslmode=require",
@@ -79,14 +84,61 @@ def test_neon_connections_are_encrypted_and_patient() -> None:
     assert strict.query == {"sslmode": "verify-full", "channel_binding": "require"}
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:54321", "127.9.9.9", "[::1]", ""])
-def test_neon_on_loopback_may_go_without_tls(host: str) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        "localhost/d",
+        "127.0.0.1:54321/d",
+        "127.9.9.9/d",
+        "[::1]/d",
+        "/d?host=/run/postgresql",
+        "/d?host=@abstract",
+        "/d?host=127.0.0.1:5433&host=localhost:5434",
+        "localhost/d?hostaddr=::1",
+    ],
+)
+def test_neon_on_loopback_may_go_without_tls(place: str) -> None:
     """A local stand-in has no certificate."""
-    query = "" if host else "?host=/run/postgresql"
-    url = NeonConfig(database_url=f"postgresql://someone@{host}/questions{query}").url
+    url = NeonConfig(database_url=f"postgresql://someone@{place}").url
 
     assert url is not None
     assert "sslmode" not in url.query
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "localhost/d?host=remote.example",
+        "localhost/d?hostaddr=203.0.113.9",
+        "/d?host=/tmp,remote.example",
+        "/d?host=localhost:5432&host=remote.example:5432",
+        "localhost.example/d",
+        "/d",
+    ],
+)
+def test_neon_needs_tls_wherever_a_host_may_be_elsewhere(place: str) -> None:
+    """The driver takes hosts from the query first, several at once, and from PGHOST where none is named."""
+    url = NeonConfig(database_url=f"postgresql://someone@{place}").url
+
+    assert url is not None
+    assert url.query["sslmode"] == "require"
+
+
+def test_what_the_url_says_goes_before_the_settings() -> None:
+    """An option in the URL is the more particular one."""
+    config = PostgresConfig(database_url=f"{POSTGRES}?connect_timeout=17&application_name=mine", connect_timeout=9)
+
+    assert config.engine_options["connect_args"] == {"tcp_user_timeout": 9_000}
+
+
+def test_a_pooler_is_found_in_the_query_too() -> None:
+    """Wherever the host stands."""
+    host = "ep-cool-sea-123456-pooler.eu-central-1.aws.neon.tech"
+    config = NeonConfig(database_url=f"postgresql://someone@/questions?host={host}")
+
+    assert config.engine_options["connect_args"]["prepare_threshold"] is None
+    assert config.migration_url is not None
+    assert config.migration_url.query["host"] == host.replace("-pooler", "")
 
 
 def test_through_a_pooler_nothing_is_prepared_and_nothing_is_migrated() -> None:

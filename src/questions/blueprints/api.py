@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import flask_smorest
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from questions import errors
 from questions.schemas import Problem
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 
     import marshmallow
     from flask import Request, Response
-    from werkzeug.exceptions import HTTPException
 
     View = Callable[..., Any]
 
 JSON = "application/json"
+
+_log = logging.getLogger(__name__)
 
 # Each reads as `@blueprint.problems(404, 412)`: what a view can answer beside its own.
 _WHEN = {
@@ -46,7 +49,7 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ANN401  whatever JSON holds
         """The body as JSON."""
-        body = req.get_data()
+        body = _body(req)
         if not body:
             raise errors.MalformedInput("The body is empty; send a JSON object.")
         if not req.is_json:
@@ -114,6 +117,21 @@ class Api(flask_smorest.Api):
     def describe_bearer_token(self) -> None:
         """Name the token in the description, so that its page can ask for it."""
         self.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+
+
+def _body(req: Request) -> bytes:
+    try:
+        body = req.get_data()
+        # Of a chunked body, whose length nobody announced, Werkzeug reads as much as is allowed and leaves the rest.
+        too_large = "wsgi.input_terminated" in req.environ and bool(req.environ["wsgi.input"].read(1))
+    except HTTPException:
+        raise
+    except Exception as error:  # noqa: BLE001  each WSGI server has its own for chunks that are none or a lost client
+        _log.info("a body cannot be read: %s", type(error).__name__)
+        raise errors.MalformedInput("The body cannot be read: its chunks are malformed, or it ends early.") from None
+    if too_large:
+        raise RequestEntityTooLarge
+    return body
 
 
 def _shown(name: str) -> str:

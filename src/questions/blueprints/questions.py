@@ -23,7 +23,7 @@ blueprint = Blueprint("questions", __name__, url_prefix="/questions", descriptio
 blueprint.before_request(check_writes)
 
 _ONE = "/<id(min=1):question_id>"
-_VERSION = re.compile("[0-9]{1,10}", re.ASCII)
+_VERSION = re.compile("[1-9][0-9]{0,9}")
 _NEEDS_TOKEN: dict[str, Any] = {"security": [{"token": []}]}
 _ETAG = {"ETag": {"description": "The version, for If-Match and If-None-Match.", "schema": {"type": "string"}}}
 _LINK = {"Link": {"description": 'The next page, as rel="next"; absent on the last.', "schema": {"type": "string"}}}
