@@ -57,10 +57,10 @@ def is_server(pid: int, data: Path) -> bool:
 def end_orphans(data: Path, account: Account) -> None:
     """End the backends that outlived their server process: a busy one notices late, and keeps the next from starting.
 
-    Only for a folder whose server process is known to be gone.
+    Those of a server that lives are left alone: one that is just starting has children before its pid file can be read.
     """
     for pid in _residents(data, account):
-        if "".join(_command(pid)[:1]).startswith("postgres: "):
+        if "".join(_command(pid)[:1]).startswith("postgres: ") and not is_server(_parent(pid), data):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -94,6 +94,16 @@ def _command(pid: int) -> list[str]:
         return os.fsdecode((_PROC / str(pid) / "cmdline").read_bytes()).split("\0")
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def _parent(pid: int) -> int:
+    """The process's parent, as the fourth field of its status tells; 0, which is nobody, where it is gone."""
+    try:
+        status = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    # The second field is the program's name in parentheses, which may hold anything.
+    return int(status.rpartition(")")[2].split()[1])
 
 
 def _lives(pid: int) -> bool:

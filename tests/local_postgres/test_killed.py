@@ -13,6 +13,7 @@ import pytest
 
 import local_postgres
 from local_postgres import cluster as cluster_module
+from local_postgres import postmaster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,15 @@ def test_stop_ends_what_a_killed_server_left(cluster: local_postgres.Cluster, un
     cluster.stop()
     until(lambda: not _is_alive(backend))
     cluster.start()  # which frees the killed server's shared memory
+
+
+def test_a_living_server_s_processes_are_no_orphans(cluster: local_postgres.Cluster) -> None:
+    """A server that is just starting has children before its pid file tells of it: whoever looks then harms none."""
+    with psycopg.connect(cluster.address.conninfo(), autocommit=True) as connection:
+        postmaster.end_orphans(cluster.data, cluster.account)
+
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert "terminated by signal" not in cluster.log.read_text()
 
 
 def _is_alive(pid: int) -> bool:
