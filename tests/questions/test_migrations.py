@@ -221,9 +221,9 @@ def test_without_the_right_to_trigrams_the_search_works(postgres_only: None, bar
     """Where the role may not create the extension, the migration goes on without the index."""
     name = f"plain_{db.engine.url.database}"
     with db.engine.begin() as connection:
-        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN"))
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD 'p'"))
         connection.execute(sa.text(f"GRANT CREATE ON SCHEMA public TO {name}"))
-    app = create_app(databases.config(db.engine.url.set(username=name), api_token="t"))
+    app = create_app(databases.config(db.engine.url.set(username=name, password="p"), api_token="t"))
     try:
         with app.app_context():
             upgrade()
