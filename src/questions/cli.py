@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
-import sys
-import uuid
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 from flask import current_app
@@ -17,7 +12,7 @@ from marshmallow import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from questions import bulk, database, rows
+from questions import bulk, database, rows, streams
 from questions.logs import printable
 from questions.schemas import QuestionInput
 
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).with_name("sample.jsonl")
 
-_DASH = Path("-")
 _ROWS_A_STEP = 500
 
 questions = AppGroup("questions", help="Questions in bulk: import, export.")
@@ -53,9 +47,9 @@ def import_(file: Path | None, written_as: rows.Format | None, *, sample: bool, 
         raise click.UsageError("Name a FILE, or say --sample.")
     file = file or SAMPLE
     written_as = written_as or _format_of(file)
-    with _opened(file) as stream, database.errors_as_messages():
+    with streams.opened(file) as stream, database.errors_as_messages():
         database.prepare(current_app, database.settings())
-        reading = _Reading(rows.read(stream, written_as), stream, _size(file), skip_invalid=skip_invalid)
+        reading = _Reading(rows.read(stream, written_as), stream, streams.size(file), skip_invalid=skip_invalid)
         stored = bulk.store_questions(reading)
     skipped = f" {reading.refused} refused." if reading.refused else ""
     click.echo(f"{_counted(stored, 'question')} imported.{skipped}")
@@ -69,10 +63,10 @@ def export(file: Path, written_as: rows.Format | None) -> None:
 
     A file appears when it is complete, in place of the one that was there, with its mode.
     """
-    written_as = written_as or ("jsonl" if file == _DASH else _format_of(file))
+    written_as = written_as or ("jsonl" if file == streams.DASH else _format_of(file))
     with database.errors_as_messages():
         database.prepare(current_app, database.settings())
-        with _written(file) as stream, rows.writing(stream, written_as) as write:
+        with streams.written(file) as stream, rows.writing(stream, written_as) as write:
             for title, description in bulk.all_questions():
                 write(title, description)
 
@@ -139,58 +133,3 @@ def _format_of(file: Path) -> rows.Format:
             f"The name {file.name!r} does not tell the format; say --format {' or '.join(rows.FORMATS)}."
         )
     return written_as
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    if file == _DASH:
-        yield _standard(sys.stdin)
-        return
-    with file.open("rb") as stream:
-        yield stream
-
-
-def _standard(stream: TextIO | None) -> BinaryIO:
-    """The bytes of standard input or output, which Python has as None where its caller has closed it."""
-    if stream is None:
-        raise click.ClickException("- stands for standard input or output, which is closed: name a file.")
-    return stream.buffer
-
-
-def _size(file: Path) -> int | None:
-    """The bytes of a regular file; None for a pipe, whose end nobody knows."""
-    return file.stat().st_size if file.is_file() else None
-
-
-@contextmanager
-def _written(file: Path) -> Iterator[BinaryIO]:
-    """A stream to write to; what goes wrong with it is a message, but for a reader who has seen enough."""
-    target = file.resolve()
-    try:
-        if file == _DASH:
-            yield (stream := _standard(sys.stdout))
-            stream.flush()
-        elif target.exists() and not target.is_file():
-            with target.open("wb") as stream:  # a device or a pipe is written to, never replaced
-                yield stream
-        else:
-            with _replaced(target) as stream:
-                yield stream
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise
-        raise click.ClickException(f"{file} cannot be written: {error.strerror}.") from None
-
-
-@contextmanager
-def _replaced(file: Path) -> Iterator[BinaryIO]:
-    """A stream whose content takes the file's place when it is complete, and is thrown away when it is not."""
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        with part.open("xb") as stream:
-            if file.exists():
-                shutil.copymode(file, part)
-            yield stream
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
