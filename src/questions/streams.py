@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sys
 import uuid
@@ -58,6 +59,8 @@ def written(file: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
+        if file == DASH:
+            _drop_unwritten(sys.stdout)
         raise click.ClickException(f"{file} cannot be written: {error.strerror}.") from None
 
 
@@ -73,6 +76,13 @@ def _replaced(file: Path) -> Iterator[BinaryIO]:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    """Let Python's own flush at exit, which would fail once more, lead nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _standard(stream: TextIO | None) -> BinaryIO:
