@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from questions import ConfigError, create_app
 from questions.extensions import db
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flask import Flask
@@ -50,6 +52,14 @@ def test_the_first_request_makes_and_migrates_it(fresh: Flask, cluster: Cluster)
     assert fresh.test_client().get("/questions").get_json() == []
     assert fresh.test_client().get("/readyz").status_code == 200
     assert cluster.is_running()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, not for a time."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "the condition was not met in time"
+        time.sleep(0.02)
 
 
 def test_many_first_starts_at_once_find_one_database(cluster: Cluster) -> None:
@@ -84,10 +94,7 @@ def test_it_is_stopped_when_its_last_engine_is_disposed_of(fresh: Flask, cluster
 
     other.dispose()
 
-    deadline = time.monotonic() + 30
-    while cluster.is_running():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not cluster.is_running())
     assert [each["title"] for each in fresh.test_client().get("/questions").get_json()] == ["a"]
 
 
@@ -99,6 +106,30 @@ def test_flask_run_starts_it_before_it_serves(cluster: Cluster) -> None:
     assert cluster.is_running()
     with app.app_context():
         db.engine.dispose()
+
+
+def test_the_reloader_s_processes_share_it(cluster: Cluster, working_directory: Path) -> None:
+    """Under `flask run --debug` the server outlives each child that is started anew, and ends with the last process."""
+    watched, log = working_directory / "watched", working_directory / "log"
+    watched.touch()
+    command = [sys.executable, "-m", "flask", "--app", "questions:create_app('postgres')", "run", "--debug"]
+    command += ["--port", "0", "--extra-files", str(watched)]
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stderr=stream, stdout=stream, start_new_session=True)
+    try:
+        until(lambda: log.read_text().count("Debugger is active") == 1)
+        first = (cluster.data / "postmaster.pid").read_text()
+
+        watched.write_text("changed")
+        os.utime(watched, (time.time() + 10, time.time() + 10))
+
+        until(lambda: log.read_text().count("Debugger is active") == 2)
+        assert (cluster.data / "postmaster.pid").read_text() == first
+        assert cluster.is_running()
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+    until(lambda: not cluster.is_running())
 
 
 def test_without_a_postgres_to_start_the_remedy_is_named(
