@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 import uuid
 from contextvars import Context
 from pathlib import Path
@@ -20,7 +21,7 @@ from questions import Config, NeonConfig, PostgresConfig, SQLiteConfig, bulk, cr
 from questions.extensions import db
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flask import Flask
     from flask.testing import FlaskClient
@@ -199,6 +200,20 @@ def postgres_only(environment: str) -> None:
     """Skip on SQLite: the rule is one of Postgres' own."""
     if environment == "sqlite":
         pytest.skip("a rule of Postgres")
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Any]:
+    """Wait for a condition, not for a time, and give what it was met with; fail after a minute."""
+
+    def wait(condition: Callable[[], Any]) -> Any:
+        end = time.monotonic() + 60
+        while not (met := condition()):
+            assert time.monotonic() < end, "the condition was not met in time"
+            time.sleep(0.01)
+        return met
+
+    return wait
 
 
 @pytest.fixture

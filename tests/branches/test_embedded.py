@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    Until = Callable[[Callable[[], bool]], bool]
+
 pytestmark = pytest.mark.usefixtures("postgres_only")
 
 
@@ -54,14 +56,6 @@ def test_the_first_request_makes_and_migrates_it(fresh: Flask, cluster: Cluster)
     assert cluster.is_running()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, not for a time."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "the condition was not met in time"
-        time.sleep(0.02)
-
-
 def test_many_first_starts_at_once_find_one_database(cluster: Cluster) -> None:
     """Of four processes that start at the same moment one makes the cluster, its database and its tables."""
     code = """if True:
@@ -79,7 +73,7 @@ def test_many_first_starts_at_once_find_one_database(cluster: Cluster) -> None:
     assert ended.stderr.count("made and migrated the embedded database") == 1
 
 
-def test_it_is_stopped_when_its_last_engine_is_disposed_of(fresh: Flask, cluster: Cluster) -> None:
+def test_it_is_stopped_when_its_last_engine_is_disposed_of(fresh: Flask, cluster: Cluster, until: Until) -> None:
     """One of two engines keeps it; with the second one gone it stops, and the next start finds what was stored."""
     other = sa.create_engine(embedded.url("questions"))
     embedded.serve(other, cluster.folder)
@@ -108,7 +102,7 @@ def test_flask_run_starts_it_before_it_serves(cluster: Cluster) -> None:
         db.engine.dispose()
 
 
-def test_the_reloader_s_processes_share_it(cluster: Cluster, working_directory: Path) -> None:
+def test_the_reloader_s_processes_share_it(cluster: Cluster, working_directory: Path, until: Until) -> None:
     """Under `flask run --debug` the server outlives each child that is started anew, and ends with the last process."""
     watched, log = working_directory / "watched", working_directory / "log"
     watched.touch()

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +17,6 @@ import local_postgres
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_SECONDS = 20.0
 _PROC = Path("/proc")
 
 _USER = """
@@ -62,19 +60,6 @@ def _same_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that a test starts import the package under test, wherever they run."""
     path = [str(Path(local_postgres.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
-
-
-@pytest.fixture
-def until() -> Until:
-    """Wait for a condition."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        limit = time.monotonic() + _SECONDS
-        while not condition():
-            assert time.monotonic() < limit, "the condition did not come true"
-            time.sleep(0.01)
-
-    return wait
 
 
 @pytest.fixture

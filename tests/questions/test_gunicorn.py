@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -26,16 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    Until = Callable[[Callable[[], Any]], Any]
+
 DEADLINE = 60
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait for a condition, not for a time."""
-    end = time.monotonic() + DEADLINE
-    while not (met := condition()):
-        assert time.monotonic() < end, "the condition was not met in time"
-        time.sleep(0.02)
-    return met
 
 
 class Service:
@@ -87,7 +79,9 @@ def gunicorn(folder: Path, app: str, **variables: str) -> Iterator[Service]:
         process.wait(DEADLINE)
 
 
-def test_it_serves_from_its_workers_and_ends_when_asked(sqlite_only: None, working_directory: Path) -> None:
+def test_it_serves_from_its_workers_and_ends_when_asked(
+    sqlite_only: None, working_directory: Path, until: Until
+) -> None:
     """Workers start, make one database between them, log as the application does, and end with status 0 on SIGTERM."""
     with gunicorn(
         working_directory, "questions:create_app()", WEB_CONCURRENCY="2", QUESTIONS_LOG_FORMAT="json"
@@ -113,7 +107,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def test_a_body_in_chunks_is_held_to_the_same_rules(sqlite_only: None, working_directory: Path) -> None:
+def test_a_body_in_chunks_is_held_to_the_same_rules(sqlite_only: None, working_directory: Path, until: Until) -> None:
     """Taken up to the limit, 413 beyond it even where what comes first is valid, 400 where the chunks are malformed."""
     question = b'{"title": "Why?", "description": "Because."}'
     to_the_limit = question + b" " * (262_144 - len(question))
@@ -133,7 +127,9 @@ def test_a_body_in_chunks_is_held_to_the_same_rules(sqlite_only: None, working_d
         assert "Traceback" not in service.log
 
 
-def test_its_log_has_the_form_that_the_environment_names(sqlite_only: None, working_directory: Path) -> None:
+def test_its_log_has_the_form_that_the_environment_names(
+    sqlite_only: None, working_directory: Path, until: Until
+) -> None:
     """Its own events and the requests alike; PORT may be empty, and a probe is one line."""
     variables = {"QUESTIONS_LOG_FORMAT": "text", "PORT": "", "WEB_CONCURRENCY": "1"}
     with gunicorn(working_directory, "questions:create_app()", **variables) as service:
@@ -176,7 +172,7 @@ def test_wrong_settings_end_it_with_a_message(
         assert "Traceback" not in service.log
 
 
-def test_it_recovers_when_its_database_comes_back(postgres_only: None, working_directory: Path) -> None:
+def test_it_recovers_when_its_database_comes_back(postgres_only: None, working_directory: Path, until: Until) -> None:
     """503 and unready while Postgres is stopped, alive all the time, right again without a restart when it is back."""
     import local_postgres
 
@@ -206,7 +202,7 @@ def test_it_recovers_when_its_database_comes_back(postgres_only: None, working_d
             assert "Traceback" not in service.log
 
 
-def test_its_own_postgres_ends_with_its_last_worker(postgres_only: None, working_directory: Path) -> None:
+def test_its_own_postgres_ends_with_its_last_worker(postgres_only: None, working_directory: Path, until: Until) -> None:
     """Two workers share the embedded server; it outlives either, and is stopped when gunicorn ends, even by SIGKILL."""
     from local_postgres import Cluster
 
