@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
 
+    from local_postgres import Cluster
+
 TOKEN = "a-token-for-tests"
 
 _CLASSES: dict[str, type[Config]] = {"sqlite": SQLiteConfig, "postgres": PostgresConfig, "neon": NeonConfig}
@@ -186,6 +188,18 @@ def empty(app: Flask) -> None:
     with app.app_context():
         db.session.execute(sa.text("DELETE FROM questions"))
         db.session.commit()
+
+
+@pytest.fixture
+def own_cluster(working_directory: Path) -> Iterator[Cluster]:
+    """The cluster that an application brings along, wherever it really lies; nothing of it is left afterwards."""
+    from local_postgres import Cluster, folders
+
+    cluster = Cluster(working_directory / "instance" / "postgres")
+    yield cluster
+    if cluster.folder.exists():
+        cluster.stop()
+        folders.discard(cluster.home)
 
 
 @pytest.fixture

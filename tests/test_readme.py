@@ -92,7 +92,7 @@ def test_the_first_look(working_directory: Path) -> None:
     assert (working_directory / "questions.csv").read_text("utf-8").startswith("title,description\n")
 
 
-@pytest.mark.usefixtures("postgres_only")
+@pytest.mark.usefixtures("postgres_only", "own_cluster")
 def test_a_postgres_of_its_own(working_directory: Path) -> None:
     """Named by nothing, the postgres environment brings its own server, made and migrated."""
     port = free_port()

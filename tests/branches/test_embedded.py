@@ -40,10 +40,10 @@ def fresh() -> Iterator[Flask]:
         db.engine.dispose()
 
 
-@pytest.fixture
-def cluster(working_directory: Path) -> Cluster:
+@pytest.fixture(autouse=True)
+def cluster(own_cluster: Cluster) -> Cluster:
     """The cluster that the application brings along."""
-    return Cluster(working_directory / "instance" / "postgres")
+    return own_cluster
 
 
 def test_the_first_request_makes_and_migrates_it(fresh: Flask, cluster: Cluster) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from local_postgres import Cluster
+
     Until = Callable[[Callable[[], Any]], Any]
 
 DEADLINE = 60
@@ -202,19 +204,18 @@ def test_it_recovers_when_its_database_comes_back(postgres_only: None, working_d
             assert "Traceback" not in service.log
 
 
-def test_its_own_postgres_ends_with_its_last_worker(postgres_only: None, working_directory: Path, until: Until) -> None:
+def test_its_own_postgres_ends_with_its_last_worker(
+    postgres_only: None, working_directory: Path, own_cluster: Cluster, until: Until
+) -> None:
     """Two workers share the embedded server; it outlives either, and is stopped when gunicorn ends, even by SIGKILL."""
-    from local_postgres import Cluster
-
-    cluster = Cluster(working_directory / "instance" / "postgres")
     with gunicorn(working_directory, "questions:create_app('postgres')", WEB_CONCURRENCY="2") as service:
         assert until(lambda: service.get("/questions")[0]) == 200
-        assert cluster.is_running()
+        assert own_cluster.is_running()
         workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", service.log)]
 
         os.kill(workers[0], signal.SIGKILL)
         until(lambda: service.log.count("Booting worker") == 3)
         assert until(lambda: service.get("/questions")[0]) == 200
-        assert cluster.is_running()
+        assert own_cluster.is_running()
 
-    until(lambda: not cluster.is_running())
+    until(lambda: not own_cluster.is_running())
