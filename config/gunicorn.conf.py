@@ -14,18 +14,18 @@ from gunicorn.arbiter import Arbiter
 from questions.logs import FORMATTERS, JSONFormatter
 
 
-def _number(name: str, default: int) -> int:
+def _number(name: str, default: int, most: int = 65_535) -> int:
     value = os.environ.get(name) or str(default)
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
-        raise SystemExit(f"Error: {name} must be a whole number above 0.")
+    if not (value.isascii() and value.isdigit() and 0 < int(value) <= most):
+        raise SystemExit(f"Error: {name} must be a whole number from 1 to {most}.")
     return int(value)
 
 
 bind = f"0.0.0.0:{_number('PORT', 8000)}" if os.environ.get("PORT") else "127.0.0.1:8000"
 worker_class = "gthread"
-workers = _number("WEB_CONCURRENCY", 2)
+workers = _number("WEB_CONCURRENCY", 2, most=1_000)
 # A thread holds at most one database connection: keep WEB_CONCURRENCY x WEB_THREADS under the server's max_connections.
-threads = _number("WEB_THREADS", 4)
+threads = _number("WEB_THREADS", 4, most=1_000)
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
@@ -49,7 +49,8 @@ logconfig_dict = {
 def on_starting(server: Arbiter) -> None:
     """Refuse wrong settings once, as a message, before there are workers that would each fail with a traceback.
 
-    The application is tried in a process of its own: the master stays without it, so that a reload gets new code.
+    The application is tried in a process of its own: the master stays without it, so that a reload gets new code. A
+    reload itself is not tried: with settings that are wrong by then, the workers fail and gunicorn ends.
     """
     trial = os.fork()
     if trial == 0:

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
+# What libpq would else take from PG… variables or a service file, and be led to another server or refused by ours:
+# PGHOSTADDR goes before a host that is named. An empty value counts as given.
+_PINNED = {
+    "channel_binding": "prefer",
+    "gssencmode": "disable",
+    "hostaddr": "",
+    "options": "",
+    "require_auth": "",
+    "requirepeer": "",
+    "sslmode": "disable",
+    "target_session_attrs": "any",
+}
+
 
 def url(database: str) -> sa.URL:
     """The URL of a database of that name on a server that is still to be started.
@@ -72,12 +85,13 @@ class _Server:
             psycopg.OperationalError: where the server does not start: to its user it is a database out of reach.
         """
         with self._lock:
-            if self._lease is None:
-                try:
-                    self._lease = local_postgres.lease(self._folder)
-                except local_postgres.LocalPostgresError as error:
-                    raise psycopg.OperationalError(str(error)) from error
-                self._create_database(self._lease)
+            try:
+                if self._lease is None:
+                    self._lease = self._begin()
+                elif not self._lease.cluster.is_running():  # it was killed, or stopped by hand
+                    self._lease.cluster.start()
+            except local_postgres.LocalPostgresError as error:
+                raise psycopg.OperationalError(str(error)) from error
             return _keywords(self._lease)
 
     def release(self) -> None:
@@ -86,6 +100,15 @@ class _Server:
             lease, self._lease = self._lease, None
         if lease is not None:
             lease.release()
+
+    def _begin(self) -> local_postgres.Lease:
+        lease = local_postgres.lease(self._folder)
+        try:
+            self._create_database(lease)
+        except BaseException:
+            lease.release()
+            raise
+        return lease
 
     def _create_database(self, lease: local_postgres.Lease) -> None:
         with psycopg.connect(dbname="postgres", autocommit=True, **_keywords(lease)) as connection:
@@ -99,4 +122,4 @@ class _Server:
 
 def _keywords(lease: local_postgres.Lease) -> dict[str, Any]:
     address = lease.cluster.address
-    return {"host": str(address.host), "port": address.port, "user": address.user}
+    return {**_PINNED, "host": str(address.host), "port": address.port, "user": address.user}

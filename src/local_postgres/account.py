@@ -89,12 +89,19 @@ def default_account() -> Account:
     """The account that would run a new cluster's server.
 
     Raises:
-        AccountError: for root, where the machine has neither of the accounts that would do.
+        AccountError: for root, where the machine has neither of the accounts that would do, and for a number without
+            a name, as containers have it.
         PlatformError: on Windows.
     """
     check_platform()
     if os.geteuid() != ROOT:
-        return _account(os.geteuid(), os.getegid())
+        own = _account(os.geteuid(), os.getegid())
+        if own.name == str(own.uid):
+            raise AccountError(
+                f"This process runs as {own.uid}, a number without an account, for which initdb makes no cluster: "
+                "add it to /etc/passwd, or set DATABASE_URL to a running Postgres."
+            )
+        return own
     for name in _FOR_ROOT:
         try:
             entry = pwd.getpwnam(name)
@@ -133,6 +140,6 @@ def owner_of(data: Path) -> Account:
 def _account(uid: int, gid: int) -> Account:
     try:
         entry = pwd.getpwuid(uid)
-    except KeyError:  # a container often runs under a number without a name
+    except KeyError:
         return Account(str(uid), uid, gid)
     return Account(entry.pw_name, uid, entry.pw_gid)

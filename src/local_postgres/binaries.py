@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from local_postgres import folders
 from local_postgres.account import default_account
-from local_postgres.errors import BinariesError
+from local_postgres.errors import BinariesError, FolderError
 
 if TYPE_CHECKING:
     from local_postgres.account import Account
@@ -111,9 +111,12 @@ def _copy(package: Path, account: Account) -> Path:
         for part in _NEEDED:
             _copy_tree(package / "pginstall" / part, new / _WHEEL / "pginstall" / part)
         new.rename(final)
-    except OSError:
+    except OSError as error:
         if not final.exists():  # else another process was faster
-            raise
+            raise FolderError(
+                f"Postgres's programs cannot be copied to {final}, where {account.name} could run them: "
+                f"{error.strerror}. Make room there, or set {_VARIABLE} to the bin folder of one that it can run."
+            ) from error
     finally:
         folders.remove_tree(new)
     return final

@@ -118,7 +118,7 @@ class Cluster:
             FolderError: where the cluster is another account's.
         """
         owner_of(self.data)
-        server = postmaster.find(self.data)
+        server = self._server()
         return server is not None and server.ready
 
     def is_throwaway(self) -> bool:
@@ -140,7 +140,7 @@ class Cluster:
                 binaries = find_binaries(self.account)
                 self._make_data(binaries)
                 self._bring_up(binaries)
-        server = postmaster.find(self.data)
+        server = self._server()
         if server is not None and server.port not in {None, self.port}:
             raise SettingsError(f"The cluster in {self.folder} runs on port {server.port}: stop it to use {self.port}.")
 
@@ -157,7 +157,7 @@ class Cluster:
         """
         account = self.account
         limit = time.monotonic() + timeout
-        while (server := postmaster.find(self.data)) or self._is_held():
+        while (server := self._server()) or self._is_held():
             late = time.monotonic() - limit
             if late > _IMMEDIATE_SECONDS:
                 raise ServerError(f"The server in {self.folder} does not stop:{self._log_tail(0)}")
@@ -228,7 +228,7 @@ class Cluster:
         limit = time.monotonic() + _START_SECONDS
         said = self.log.stat().st_size if self.log.exists() else 0
         launched = False
-        while not (server := postmaster.find(self.data)) or not server.ready:
+        while not (server := self._server()) or not server.ready:
             if not launched and server is None:
                 launched = self._launch(binaries)
             elif launched and not self._is_held():
@@ -267,14 +267,17 @@ class Cluster:
         settings |= {"unix_socket_directories": sockets, "unix_socket_permissions": "0700"}
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
+    def _server(self) -> postmaster.Postmaster | None:
+        server = postmaster.find(self.data)
+        # Where nobody tells whose process a pid is, a stale one may be anybody's; whoever lives holds the lock.
+        return server if postmaster.tells_processes_apart() or self._is_held() else None
+
     def _is_held(self) -> bool:
         path = self.home / "server.lock"
         if not path.exists():
             return False
-        lock = locks.try_lock(path)
-        if lock is not None:
-            os.close(lock)
-        return lock is None
+        with locks.tried(path) as free:
+            return not free
 
     def _log_tail(self, start: int) -> str:
         if not self.log.exists():

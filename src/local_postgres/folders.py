@@ -83,7 +83,7 @@ def make_home(home: Path, wanted: Path, account: Account) -> None:
         if not home.is_dir():
             make_private(home, account)
         if home != wanted:
-            wanted.parent.mkdir(parents=True, exist_ok=True)
+            _make_parents(wanted)
             _link(wanted, home, account)
     except OSError as error:
         raise FolderError(

@@ -49,9 +49,14 @@ def find(data: Path) -> Postmaster | None:
 
 def is_server(pid: int, data: Path) -> bool:
     """Whether a process is the server that was started for a data folder; a zombie has no command line any more."""
-    if _PROC.joinpath("self").exists():
+    if tells_processes_apart():
         return _command(pid)[1:3] == ["-D", str(data)]
     return _lives(pid)
+
+
+def tells_processes_apart() -> bool:
+    """Whether this system says what a process is, and not only that there is one of that number."""
+    return _PROC.joinpath("self").exists()
 
 
 def end_orphans(data: Path, account: Account) -> None:

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import click
+import psycopg
 import pytest
 import sqlalchemy as sa
 from flask.cli import run_command
@@ -100,6 +101,60 @@ def test_flask_run_starts_it_before_it_serves(cluster: Cluster) -> None:
     assert cluster.is_running()
     with app.app_context():
         db.engine.dispose()
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped by hand"])
+def test_a_server_that_died_is_started_again(fresh: Flask, cluster: Cluster, until: Until, end: str) -> None:
+    """Nobody else would: the service recovers by itself, and what was stored is there."""
+    client = fresh.test_client()
+    assert client.get("/questions").status_code == 200
+    if end == "killed":
+        os.kill(int((cluster.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        until(lambda: not cluster.is_running())
+    else:
+        cluster.stop()
+
+    assert client.get("/questions").status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_variables_of_libpq_lead_to_no_other_server(
+    fresh: Flask, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PGHOSTADDR goes before a host that is named: a developer's own would make the database somewhere else."""
+    elsewhere = {
+        "PGHOSTADDR": "127.0.0.1",
+        "PGPORT": "1",
+        "PGUSER": "somebody",
+        "PGDATABASE": "other",
+        "PGOPTIONS": "-c no_such_setting=1",
+        "PGREQUIREAUTH": "scram-sha-256",
+        "PGREQUIREPEER": "somebody",
+        "PGCHANNELBINDING": "require",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGSSLMODE": "verify-full",
+    }
+    for name, value in elsewhere.items():
+        monkeypatch.setenv(name, value)
+
+    assert fresh.test_client().get("/questions").status_code == 200
+    with fresh.app_context(), db.engine.connect() as connection:
+        assert connection.execute(sa.text("SHOW unix_socket_directories")).scalar() == f'"{cluster.socket_folder}"'
+
+
+def test_a_database_that_could_not_be_made_is_made_later(
+    fresh: Flask, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first attempt that fails, for a full disk or too many clients, is not the last."""
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg, "connect", _too_many)
+        assert fresh.test_client().get("/questions").status_code == 503
+
+    assert fresh.test_client().get("/questions").status_code == 200
+
+
+def _too_many(*_: object, **__: object) -> None:
+    raise psycopg.OperationalError("too many clients already")
 
 
 def test_the_reloader_s_processes_share_it(cluster: Cluster, working_directory: Path, until: Until) -> None:

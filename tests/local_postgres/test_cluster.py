@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -60,18 +61,21 @@ def test_what_every_cluster_has(cluster: local_postgres.Cluster, query: Query) -
 
 def test_settings_go_before_files(place: Path, query: Query) -> None:
     """Settings are passed to the server, TCP with a password among them, and no file is edited for that."""
-    settings = {"port": "28515", "listen_addresses": "127.0.0.1", "work_mem": "7MB"}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    settings = {"port": str(port), "listen_addresses": "127.0.0.1", "work_mem": "7MB"}
     cluster = local_postgres.Cluster(place / "pg", settings=settings, throwaway=True)
     cluster.start()
-    assert cluster.port == cluster.address.port == 28515
+    assert cluster.port == cluster.address.port == port
     assert query(cluster, "SHOW work_mem") == "7MB"
     with pytest.raises(psycopg.OperationalError, match="no password supplied"):
-        psycopg.connect("host=127.0.0.1 port=28515 user=postgres dbname=postgres")
+        psycopg.connect(f"host=127.0.0.1 port={port} user=postgres dbname=postgres")
     query(cluster, "ALTER ROLE postgres PASSWORD 'secret'")
-    psycopg.connect("host=127.0.0.1 port=28515 user=postgres dbname=postgres password=secret").close()
-    assert "28515" not in (cluster.data / "postgresql.conf").read_text()
+    psycopg.connect(f"host=127.0.0.1 port={port} user=postgres dbname=postgres password=secret").close()
+    assert str(port) not in (cluster.data / "postgresql.conf").read_text()
 
-    with pytest.raises(local_postgres.SettingsError, match="runs on port 28515: stop it to use 5432"):
+    with pytest.raises(local_postgres.SettingsError, match=f"runs on port {port}: stop it to use 5432"):
         local_postgres.Cluster(place / "pg", throwaway=True).start()
     cluster.stop()
 

@@ -89,6 +89,24 @@ def test_a_pid_file_that_names_another_process(cluster: local_postgres.Cluster, 
         other.communicate()
 
 
+def test_without_a_proc_folder_a_stale_pid_is_nobody_s_server(
+    cluster: local_postgres.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only a pid tells of the server, as on macOS, whoever holds none of its locks is left alone."""
+    monkeypatch.setattr(postmaster, "_PROC", cluster.home / "no" / "proc")
+    assert cluster.is_running()
+    path = cluster.data / "postmaster.pid"
+    lines = path.read_text().splitlines()
+    cluster.stop()
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as other:
+        path.write_text("\n".join([str(other.pid), *lines[1:], ""]))
+        assert not cluster.is_running()
+        cluster.stop()
+        assert other.poll() is None
+        other.communicate()
+    path.unlink()
+
+
 def test_a_stop_that_takes_too_long_is_cut_short(cluster: local_postgres.Cluster) -> None:
     """After the deadline the server is told to leave at once."""
     cluster.stop(timeout=0)

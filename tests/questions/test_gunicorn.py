@@ -160,8 +160,13 @@ def test_its_log_has_the_form_that_the_environment_names(
             {"QUESTIONS_API_TOKN": "x"},
             "Error: QUESTIONS_API_TOKN in the environment is not a",
         ),
-        ("questions:create_app()", {"WEB_THREADS": "many"}, "Error: WEB_THREADS must be a whole number above 0."),
-        ("questions:create_app()", {"WEB_CONCURRENCY": "0"}, "Error: WEB_CONCURRENCY must be a whole number above 0."),
+        (
+            "questions:create_app()",
+            {"WEB_THREADS": "many"},
+            "Error: WEB_THREADS must be a whole number from 1 to",
+        ),
+        ("questions:create_app()", {"PORT": "65536"}, "Error: PORT must be a whole number from 1 to 65535."),
+        ("questions:create_app()", {"WEB_CONCURRENCY": "0"}, "Error: WEB_CONCURRENCY must be a whole number from 1 to"),
     ],
 )
 def test_wrong_settings_end_it_with_a_message(
