@@ -43,7 +43,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say at once what is missing for a run on Neon."""
+    """Say at once what is missing for a run on Neon; where no server is named, let no variable of libpq's name one."""
+    if not os.environ.get("DATABASE_URL") and not os.environ.get("BRANCHES_URL"):
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[name]
     if config.getoption("--database") == "neon" and not os.environ.get("BRANCHES_URL"):
         raise pytest.UsageError(
             "The tests on Neon need a branch that they may use: set BRANCHES_URL to its connection string. "

@@ -20,19 +20,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-# What libpq would else take from PG… variables or a service file, and be led to another server or refused by ours:
-# PGHOSTADDR goes before a host that is named. An empty value counts as given.
-_PINNED = {
-    "channel_binding": "prefer",
-    "gssencmode": "disable",
-    "hostaddr": "",
-    "options": "",
-    "require_auth": "",
-    "requirepeer": "",
-    "sslmode": "disable",
-    "target_session_attrs": "any",
-}
-
 
 def url(database: str) -> sa.URL:
     """The URL of a database of that name on a server that is still to be started.
@@ -86,13 +73,15 @@ class _Server:
         """
         with self._lock:
             try:
+                if self._lease is not None and not self._lease.cluster.is_running():
+                    # Killed, or stopped by hand, and perhaps deleted, its keeper with it: begun anew, as at first.
+                    self._lease.release()
+                    self._lease = None
                 if self._lease is None:
                     self._lease = self._begin()
-                elif not self._lease.cluster.is_running():  # it was killed, or stopped by hand
-                    self._lease.cluster.start()
             except local_postgres.LocalPostgresError as error:
                 raise psycopg.OperationalError(str(error)) from error
-            return _keywords(self._lease)
+            return self._lease.cluster.address.parameters(self._database)
 
     def release(self) -> None:
         """Give the share back; the next :meth:`address` takes one again."""
@@ -111,15 +100,10 @@ class _Server:
         return lease
 
     def _create_database(self, lease: local_postgres.Lease) -> None:
-        with psycopg.connect(dbname="postgres", autocommit=True, **_keywords(lease)) as connection:
+        with psycopg.connect(lease.cluster.address.conninfo(), autocommit=True) as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self._database]).fetchone()
             if known is None:
                 try:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._database)))
                 except (DuplicateDatabase, UniqueViolation):
                     return  # another process was faster
-
-
-def _keywords(lease: local_postgres.Lease) -> dict[str, Any]:
-    address = lease.cluster.address
-    return {**_PINNED, "host": str(address.host), "port": address.port, "user": address.user}

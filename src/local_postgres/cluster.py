@@ -33,6 +33,18 @@ _LOG_BYTES = 10_000
 _BUILTIN_LOCALE = 17
 _THROWAWAY_MARK = "throwaway"
 
+# What libpq would else take from the environment or a service file, and be led to another server or refused by ours:
+# PGHOSTADDR goes before a host that is named. An empty value counts as given.
+_PINNED = {
+    "channel_binding": "prefer",
+    "gssencmode": "disable",
+    "hostaddr": "",
+    "options": "",
+    "require_auth": "",
+    "requirepeer": "",
+    "target_session_attrs": "any",
+}
+
 # The shell goes at once, so that the server is nobody's child: no zombie, and no word about it from `subprocess`.
 # It opens the log as the server's account; whatever that account has put at the log's place, root does not write to.
 _LAUNCH = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &'
@@ -46,9 +58,13 @@ class Address:
     port: int
     user: str = SUPERUSER
 
+    def parameters(self, database: str = SUPERUSER) -> dict[str, str | int]:
+        """The keywords of a database's connection, which no `PG…` variable of the caller's leads elsewhere."""
+        return {**_PINNED, "host": self.host, "port": self.port, "user": self.user, "dbname": database}
+
     def conninfo(self, database: str = SUPERUSER) -> str:
-        """The connection string of a database, as libpq reads it."""
-        values = {"host": self.host, "port": self.port, "user": self.user, "dbname": database}
+        """The same as a connection string, as libpq reads it."""
+        values = self.parameters(database)
         return " ".join(f"{key}='{_escaped(str(value))}'" for key, value in values.items())
 
 

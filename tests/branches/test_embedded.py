@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,20 +104,46 @@ def test_flask_run_starts_it_before_it_serves(cluster: Cluster) -> None:
         db.engine.dispose()
 
 
-@pytest.mark.parametrize("end", ["killed", "stopped by hand"])
+@pytest.mark.parametrize("end", ["killed", "killed with its keeper", "stopped by hand"])
 def test_a_server_that_died_is_started_again(fresh: Flask, cluster: Cluster, until: Until, end: str) -> None:
-    """Nobody else would: the service recovers by itself, and what was stored is there."""
+    """Nobody else would: the service recovers by itself, what was stored is there, and in the end nothing runs on."""
     client = fresh.test_client()
     assert client.get("/questions").status_code == 200
-    if end == "killed":
+    if end == "killed with its keeper":
+        os.kill(_keeper_of(cluster), signal.SIGKILL)
+    if end == "stopped by hand":
+        cluster.stop()
+    else:
         os.kill(int((cluster.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
         until(lambda: not cluster.is_running())
-    else:
-        cluster.stop()
 
     until(lambda: client.get("/questions").status_code == 200)  # an orphan of the killed one may take the first
     assert client.get("/readyz").status_code == 200
     assert cluster.is_running()
+    with fresh.app_context():
+        db.engine.dispose()
+    until(lambda: not cluster.is_running())
+
+
+def test_a_cluster_that_was_deleted_is_made_again(fresh: Flask, cluster: Cluster, until: Until) -> None:
+    """Under a running service: what was in it is gone, and the answer says what makes the tables."""
+    client = fresh.test_client()
+    assert client.get("/questions").status_code == 200
+    cluster.stop()
+    shutil.rmtree(cluster.home)
+
+    until(lambda: "not migrated" in client.get("/questions").text)
+    assert fresh.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 0
+    assert client.get("/questions").status_code == 200
+
+
+def _keeper_of(cluster: Cluster) -> int:
+    """The process that waits for the users' lock of the cluster's folder."""
+    listed = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
+    (pid,) = (
+        line.split()[0] for line in listed.stdout.splitlines() if "keeper.main" in line and str(cluster.folder) in line
+    )
+    return int(pid)
 
 
 def test_variables_of_libpq_lead_to_no_other_server(

@@ -135,9 +135,17 @@ def test_an_account_without_a_name() -> None:
 def test_a_connection_string_survives_odd_values() -> None:
     """Quotes and backslashes in a value are the value's."""
     text = local_postgres.Address(r"/a 'b\c", 1).conninfo("x y")
-    assert psycopg.conninfo.conninfo_to_dict(text) == {
-        "host": r"/a 'b\c",
-        "port": "1",
-        "user": "postgres",
-        "dbname": "x y",
-    }
+    named = {"host": r"/a 'b\c", "port": "1", "user": "postgres", "dbname": "x y"}
+    assert named.items() <= psycopg.conninfo.conninfo_to_dict(text).items()
+
+
+def test_no_variable_of_libpq_leads_to_another_server(
+    cluster: local_postgres.Cluster, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PGHOSTADDR goes before a host that is named, unless that says that there is no address."""
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+    monkeypatch.setenv("PGREQUIREAUTH", "scram-sha-256")
+
+    shown = query(cluster, "SHOW unix_socket_directories")
+
+    assert shown == f'"{cluster.socket_folder}"'
