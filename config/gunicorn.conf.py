@@ -22,6 +22,8 @@ def _number(name: str, default: int, most: int = 65_535) -> int:
 
 
 bind = f"0.0.0.0:{_number('PORT', 8000)}" if os.environ.get("PORT") else "127.0.0.1:8000"
+# Since version 25 it would open a socket of commands under the home folder, one for all services of the account.
+control_socket_disable = True
 worker_class = "gthread"
 workers = _number("WEB_CONCURRENCY", 2, most=1_000)
 # A thread holds at most one database connection: keep WEB_CONCURRENCY x WEB_THREADS under the server's max_connections.
@@ -49,8 +51,8 @@ logconfig_dict = {
 def on_starting(server: Arbiter) -> None:
     """Refuse wrong settings once, as a message, before there are workers that would each fail with a traceback.
 
-    The application is tried in a process of its own: the master stays without it, so that a reload gets new code. A
-    reload itself is not tried: with settings that are wrong by then, the workers fail and gunicorn ends.
+    The application is tried in a process of its own, so that the workers share nothing that it opens. SIGHUP gives them
+    new settings, no new code, and without this trial: settings that are wrong by then end gunicorn.
     """
     trial = os.fork()
     if trial == 0:

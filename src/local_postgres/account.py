@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -44,23 +45,32 @@ class Account:
             The finished process, output captured, whatever its status.
 
         Raises:
+            AccountError: for root that may not act for another account, as in many containers.
             OSError: where the account may not execute the command.
         """
         switch: dict[str, Any] = {} if self.is_own else {"user": self.uid, "group": self.gid, "extra_groups": []}
-        return subprocess.run(
-            [os.fspath(word) for word in command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            cwd="/",
-            env=clean_environment(),
-            start_new_session=True,
-            umask=0o077,
-            pass_fds=pass_fds,
-            **switch,
-        )
+        try:
+            return subprocess.run(
+                [os.fspath(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                cwd="/",
+                env=clean_environment(),
+                start_new_session=True,
+                umask=0o077,
+                pass_fds=pass_fds,
+                **switch,
+            )
+        except PermissionError as error:
+            if self.is_own or error.errno != errno.EPERM:  # EACCES is the command's, EPERM the switch's
+                raise
+            raise AccountError(
+                f"Postgres refuses to run as root, and this root may not act as {self.name}, as in many containers: "
+                "run the command as an ordinary user, or set DATABASE_URL to a running Postgres."
+            ) from error
 
     def reaches(self, folder: Path) -> bool:
         """Whether this account can enter an existing folder; tried, since mode bits do not tell of ACLs and mounts."""

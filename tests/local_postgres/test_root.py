@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +134,20 @@ def test_without_an_account_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(account, "_FOR_ROOT", ("no-such-account", "nor-this"))
     with pytest.raises(local_postgres.AccountError, match="none of the accounts no-such-account, nor-this: run"):
         account.default_account()
+
+
+@root
+def test_a_root_that_may_not_switch_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers often take the capability away: the error says so, and what to do."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    with pytest.raises(
+        local_postgres.AccountError, match=r"this root may not act as .*: run the command as an ordinary"
+    ):
+        local_postgres.find_binaries()
 
 
 @root
