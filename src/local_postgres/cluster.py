@@ -7,13 +7,13 @@ import secrets
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_postgres import folders, locks, postmaster
 from local_postgres.account import check_platform, owner_of
+from local_postgres.address import SUPERUSER, Address
 from local_postgres.binaries import Binaries, find_binaries
 from local_postgres.errors import FolderError, ServerError, SettingsError
 from local_postgres.settings import THROWAWAY, checked
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from local_postgres.account import Account
 
-SUPERUSER = "postgres"
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
 _IMMEDIATE_SECONDS = 15.0
@@ -33,39 +32,9 @@ _LOG_BYTES = 10_000
 _BUILTIN_LOCALE = 17
 _THROWAWAY_MARK = "throwaway"
 
-# What libpq would else take from the environment or a service file, and be led to another server or refused by ours:
-# PGHOSTADDR goes before a host that is named. An empty value counts as given.
-_PINNED = {
-    "channel_binding": "prefer",
-    "gssencmode": "disable",
-    "hostaddr": "",
-    "options": "",
-    "require_auth": "",
-    "requirepeer": "",
-    "target_session_attrs": "any",
-}
-
 # The shell goes at once, so that the server is nobody's child: no zombie, and no word about it from `subprocess`.
 # It opens the log as the server's account; whatever that account has put at the log's place, root does not write to.
 _LAUNCH = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &'
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a cluster's server is reached: a socket folder, a port, and the superuser, who needs no password there."""
-
-    host: str
-    port: int
-    user: str = SUPERUSER
-
-    def parameters(self, database: str = SUPERUSER) -> dict[str, str | int]:
-        """The keywords of a database's connection, which no `PG…` variable of the caller's leads elsewhere."""
-        return {**_PINNED, "host": self.host, "port": self.port, "user": self.user, "dbname": database}
-
-    def conninfo(self, database: str = SUPERUSER) -> str:
-        """The same as a connection string, as libpq reads it."""
-        values = self.parameters(database)
-        return " ".join(f"{key}='{_escaped(str(value))}'" for key, value in values.items())
 
 
 class Cluster:
@@ -305,7 +274,3 @@ class Cluster:
 
 def _tail(text: str) -> str:
     return "\n" + "\n".join(text.strip().splitlines()[-_LOG_LINES:])
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 _PORT = "5432"
 _OURS = ("config_file", "data_directory", "external_pid_file", "unix_socket_directories", "unix_socket_permissions")
 
-# Memory of the server's as files in its folder: deleted with it, also after SIGKILL.
+# Its shared memory as files in its folder, deleted with it; only the 56 bytes of System V memory, by which Postgres
+# tells whether a server runs, outlive one that was killed.
 THROWAWAY = {
     "dynamic_shared_memory_type": "mmap",
     "fsync": "off",

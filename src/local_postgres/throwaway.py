@@ -26,8 +26,8 @@ _PREFIX = "local_postgres-"
 def throwaway_folder() -> Path:
     """Make a fresh private folder that the server's account can reach, on /dev/shm where that has room.
 
-    A lease with `throwaway=True` deletes it after its last user. What killed processes have left of earlier ones is
-    deleted now.
+    A lease with `throwaway=True` deletes it after its last user. Clusters that killed processes have left
+    in earlier ones are deleted now.
 
     Raises:
         AccountError: for root, where no account may run a server.

