@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
@@ -11,9 +13,10 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, UniqueViolation
 
 import local_postgres
-from flask_branches.errors import NoServer
+from flask_branches.errors import DatabaseFailed, NoServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy.engine import Dialect, Engine
@@ -42,7 +45,7 @@ def serve(engine: Engine, folder: Path) -> None:
             disposed of or its process ends, however that ends.
         folder: where the server's data is kept. Processes that name one folder share one server.
     """
-    server = _Server(folder, str(engine.url.database))
+    server = _servers[engine] = _Server(folder, str(engine.url.database))
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(
@@ -54,6 +57,44 @@ def serve(engine: Engine, folder: Path) -> None:
     @sa.event.listens_for(engine, "engine_disposed")
     def disposed(_engine: Engine) -> None:
         server.release()
+
+
+@contextmanager
+def throwaway() -> Iterator[sa.URL]:
+    """A new server for the time of a block, fast and not durable; gone when this process is, however that ends.
+
+    Raises:
+        NoServer: where this machine has no Postgres to start.
+    """
+    try:
+        lease = local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True)
+    except local_postgres.LocalPostgresError as error:
+        raise NoServer(str(error)) from None
+    with lease:
+        address = lease.cluster.address
+        query = {"host": address.host, "port": str(address.port)}
+        yield sa.URL.create("postgresql+psycopg", username=address.user, database=address.user, query=query)
+
+
+def is_served(engine: Engine) -> bool:
+    """Whether an engine has a server of its own."""
+    return engine in _servers
+
+
+def reachable(engine: Engine) -> sa.URL:
+    """An engine's URL, completed with the place of its own server, which is started; others are as they are.
+
+    Raises:
+        DatabaseFailed: where the server does not start.
+    """
+    server = _servers.get(engine)
+    if server is None:
+        return engine.url
+    try:
+        address = server.address()
+    except psycopg.OperationalError as error:
+        raise DatabaseFailed(str(error)) from error
+    return engine.url.update_query_dict({"host": str(address["host"]), "port": str(address["port"])})
 
 
 class _Server:
@@ -107,3 +148,6 @@ class _Server:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._database)))
                 except (DuplicateDatabase, UniqueViolation):
                     return  # another process was faster
+
+
+_servers: WeakKeyDictionary[Engine, _Server] = WeakKeyDictionary()

@@ -3,7 +3,18 @@
 ::
 
     BranchesError
-    └── NoServer     a Postgres of the application's own was asked for, and none can be had here
+    ├── NoServer           a Postgres of the application's own was asked for, and none can be had here
+    ├── ConfigurationError a setting of the application or of the environment that cannot be used
+    ├── InvalidValue       a name, a duration, a point in time that cannot be used (also a ValueError)
+    ├── NotSupported       what this backend cannot do, and which one can
+    ├── BranchNotFound     no branch has this name
+    ├── BranchExists       another branch has this name
+    ├── DatabaseInUse      somebody is connected to what would have to stand still
+    ├── DatabaseFailed     the server or the file system refused: out of reach, no rights, full
+    ├── MaskFailed         a mask could not be run; the branch is deleted
+    ├── MigrationFailed    the migrations could not be run on a branch
+    ├── Refused            the guard: what must never be tested on
+    └── IsolationError     what one test did cannot be kept from the next by rolling back
 """
 
 from __future__ import annotations
@@ -15,3 +26,47 @@ class BranchesError(Exception):
 
 class NoServer(BranchesError):
     """A Postgres of the application's own was asked for, and none can be had here."""
+
+
+class ConfigurationError(BranchesError):
+    """A setting of the application or of the environment that cannot be used."""
+
+
+class InvalidValue(BranchesError, ValueError):
+    """A name, a duration or a point in time that cannot be used."""
+
+
+class NotSupported(BranchesError):
+    """What this backend cannot do; the message says which one can."""
+
+
+class BranchNotFound(BranchesError):
+    """No branch has this name."""
+
+
+class BranchExists(BranchesError):
+    """Another branch has this name."""
+
+
+class DatabaseInUse(BranchesError):
+    """Somebody is connected to a database that would have to stand still."""
+
+
+class DatabaseFailed(BranchesError):
+    """The server or the file system refused: out of reach, no rights, full."""
+
+
+class MaskFailed(BranchesError):
+    """A mask could not be run; the branch that it was for is deleted."""
+
+
+class MigrationFailed(BranchesError):
+    """The migrations could not be run on a branch."""
+
+
+class Refused(BranchesError):
+    """The guard's answer to what must never be tested on."""
+
+
+class IsolationError(BranchesError):
+    """What one test did cannot be kept from the next by rolling back."""

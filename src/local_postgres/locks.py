@@ -70,9 +70,13 @@ def locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Not left to close: a child that another thread forks in the meantime holds the same open file.
-        fcntl.flock(file, fcntl.LOCK_UN)
-        os.close(file)
+        unlock(file)
+
+
+def unlock(file: int) -> None:
+    """Let go of a lock; not left to close, since a child that another thread forks meanwhile holds the same file."""
+    fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)
 
 
 @contextmanager
@@ -83,8 +87,7 @@ def tried(path: Path) -> Iterator[bool]:
         yield file is not None
     finally:
         if file is not None:
-            fcntl.flock(file, fcntl.LOCK_UN)
-            os.close(file)
+            unlock(file)
 
 
 def is_current(file: int, path: Path) -> bool:

@@ -1,0 +1,127 @@
+"""How branches are made: what every backend does, and which one a database needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from flask_branches.branch import Branch, PointInTime
+    from flask_branches.record import Record
+
+    Prepare = Callable[[sa.URL], None]
+
+
+class Backend(Protocol):
+    """Branches of one database, its main.
+
+    A branch appears when it is complete: what ``prepare`` does to it (masks, emptying) happens before anybody can see
+    it, and one that could not be completed is gone. Names were checked by the caller.
+    """
+
+    name: str
+    main: sa.URL
+    """The application's own database; it may not exist yet."""
+    longest_name: int
+    """How many bytes of UTF-8 a branch's name can have here."""
+
+    def create(
+        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
+    ) -> Branch:
+        """Make the branch that a record describes.
+
+        Args:
+            record: its name, and its parent: a branch's name, ``"main"``, or None for an empty database.
+            at: the point in time whose data it is to hold; None for the parent's present.
+            prepare: run on the new branch before it is seen.
+            force: end idle sessions that keep a parent from being copied; never those of main.
+
+        Raises:
+            BranchExists: where the name is taken.
+            BranchNotFound: where the parent is unknown.
+            DatabaseFailed: where the server or the file system refuses.
+            DatabaseInUse: where sessions keep the parent from being copied.
+            NotSupported: for a point in time where the backend has none.
+        """
+        ...
+
+    def list(self) -> list[Branch]:
+        """Every branch of main, oldest first."""
+        ...
+
+    def get(self, name: str) -> Branch:
+        """The branch of that name.
+
+        Raises:
+            BranchNotFound: where there is none; the message names those that there are.
+        """
+        ...
+
+    def delete(self, branch: Branch) -> None:
+        """Delete a branch, and end the sessions that it has; without effect where it is gone already."""
+        ...
+
+    def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
+        """Give a branch its parent's present data; the URL stays the same.
+
+        Raises:
+            BranchNotFound: where it, or its parent, is gone.
+            DatabaseInUse: where sessions are connected to it: idle ones are ended by ``force`` alone, others never.
+        """
+        ...
+
+    def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
+        """Give a branch another expiry, and other labels where some are given."""
+        ...
+
+    def vouch(self, url: sa.URL) -> Record | None:
+        """The record of whatever database a URL leads to; None where it has none, or another database's."""
+        ...
+
+    def adopt(self, url: sa.URL, record: Record) -> None:
+        """Put a record on an existing database."""
+        ...
+
+    def state(self, parent: str) -> str:
+        """What changes whenever a parent does, and may change when it does not."""
+        ...
+
+    def sweep(self, *, dry_run: bool) -> list[str]:
+        """What processes that died have left half built: named, and deleted unless it is a dry run."""
+        ...
+
+    def locked(self, what: str) -> AbstractContextManager[None]:
+        """Keep every other process, on any machine that shares main, from the same block."""
+        ...
+
+    def is_held(self, what: str) -> bool:
+        """Whether some process is in such a block now; it ends with its process, however that ends."""
+        ...
+
+    def close(self) -> None:
+        """Close what is kept open for the next call."""
+        ...
+
+
+def tree(branches: list[Branch], root: str | None) -> list[tuple[int, Branch]]:
+    """Branches in the order of a tree, each with its depth; those whose parent is gone come last, as roots."""
+    names = {branch.name for branch in branches}
+    rows: list[tuple[int, Branch]] = []
+
+    def add(parent: str | None, depth: int) -> None:
+        for branch in branches:
+            if branch.parent == parent:
+                rows.append((depth, branch))
+                add(branch.name, depth + 1)
+
+    add(root, 1)
+    for branch in branches:
+        if branch.parent != root and branch.parent not in names:
+            rows.append((0, branch))
+            add(branch.name, 1)
+    return rows

@@ -1,0 +1,248 @@
+"""Branches of a Postgres database: databases beside it on the same server, cloned, with a record as their comment."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from flask_branches import record as records
+from flask_branches import urls
+from flask_branches.backends import postgres_clone as clone
+from flask_branches.backends import postgres_server as server
+from flask_branches.branch import MAIN, Branch
+from flask_branches.errors import BranchExists, BranchNotFound, NotSupported, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection
+
+    from flask_branches.backends import Prepare
+    from flask_branches.branch import PointInTime
+    from flask_branches.record import Record
+
+_NAME_BYTES = 63
+_JOIN = "__"
+_LONGEST_MAIN = 31
+_DIGEST = 8
+# Long enough that no one else's database is called so by chance.
+_HALF_BUILT = "flask_branches_{main}_"
+
+
+class Postgres:
+    """Branches of a Postgres database.
+
+    Args:
+        main: its URL; the database may be missing, the server may not.
+        connect_args: what the application passes to its driver beside the URL.
+    """
+
+    name = "postgres"
+
+    def __init__(self, main: sa.URL, connect_args: dict[str, Any] | None = None) -> None:
+        """Take note; nothing is connected."""
+        self.main = main.set(database=main.database or main.username)
+        self._server = server.Server(self.main, connect_args or {})
+        database = str(self.main.database)
+        digest = sha256(database.encode()).hexdigest()[:_DIGEST]
+        self._half_built = _HALF_BUILT.format(main=digest)
+        short = database
+        if len(database.encode()) > _LONGEST_MAIN:
+            kept = database.encode()[: _LONGEST_MAIN - _DIGEST - 1].decode(errors="ignore")
+            short = f"{kept}_{digest}"
+        self._prefix = short + _JOIN
+        self.longest_name = _NAME_BYTES - len(self._prefix.encode())
+
+    def create(
+        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
+    ) -> Branch:
+        """Clone the parent; see :class:`~flask_branches.backends.Backend`."""
+        if at is not None:
+            raise NotSupported(
+                "A Postgres server keeps no past to branch from: leave the point in time out, or use Neon."
+            )
+        database = self._prefix + record.name
+        with self._server.connected() as connection, self._alone(connection, "create"):
+            self._drop_half_built(connection)
+            if server.exists(connection, database):
+                raise BranchExists(f"There is a branch {record.name!r} already: choose another name, or delete it.")
+            with self._built(connection, record, prepare, force=force) as new:
+                server.run(connection, f"ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}")
+        return self._branch(database, record)
+
+    def list(self) -> list[Branch]:
+        """Every branch, oldest first."""
+        with self._server.connected() as connection:
+            return self._listed(connection)
+
+    def get(self, name: str) -> Branch:
+        """The branch of that name."""
+        with self._server.connected() as connection:
+            return self._found(connection, name)
+
+    def delete(self, branch: Branch) -> None:
+        """Drop the database, and end its sessions; only while its comment still says that it is this branch."""
+        with self._server.connected() as connection:
+            if any(each.id == branch.id for each in self._listed(connection)):
+                server.drop(connection, branch.id)
+
+    def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
+        """Clone the parent anew, and exchange the two databases when the clone is complete."""
+        with self._server.connected() as connection, self._alone(connection, "create"):
+            self._drop_half_built(connection)
+            found = self._found(connection, branch.name)
+            record = server.record_of(connection, found.id)
+            assert record is not None  # noqa: S101  it was just found by it
+            clone.require_idle(connection, found.id, f"The branch {branch.name!r}", force=force)
+            with self._built(connection, record, prepare, force=force) as new:
+                clone.require_idle(connection, found.id, f"The branch {branch.name!r}", force=force)
+                old = self._half_built + secrets.token_hex(6)
+                # Both in one transaction: the branch is never without a database.
+                server.run(
+                    connection,
+                    f"ALTER DATABASE {server.quoted(found.id)} RENAME TO {server.quoted(old)};"
+                    f" ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(found.id)}",
+                )
+            server.drop(connection, old)
+        return found
+
+    def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
+        """Write another expiry, and other labels, into the record."""
+        with self._server.connected() as connection:
+            record = server.record_of(connection, branch.id)
+            if record is None:
+                raise _not_found(branch.name, self._listed(connection))
+            record = record.updated(expires_at, labels)
+            server.mark(connection, branch.id, record)
+        return replace(branch, expires_at=expires_at, labels=record.labels)
+
+    def vouch(self, url: sa.URL) -> Record | None:
+        """The record of the database that a URL leads to, on whatever server."""
+        with server.Server(url, self._server.connect_args).connected(str(url.database)) as connection:
+            return server.record_of(connection, str(url.database))
+
+    def adopt(self, url: sa.URL, record: Record) -> None:
+        """Put a record on the database as its comment."""
+        with server.Server(url, self._server.connect_args).connected(str(url.database)) as connection:
+            if server.comment_of(connection, str(url.database)) is not None:
+                raise Refused(
+                    f"The database {url.database!r} has a comment, which the record would replace: "
+                    "remove it with COMMENT ON DATABASE … IS NULL, or adopt another one."
+                )
+            server.mark(connection, str(url.database), record)
+
+    def state(self, parent: str) -> str:
+        """What the server has counted of the rows written there; never twice the same while somebody may be writing."""
+        with self._server.connected() as connection:
+            database = str(self.main.database) if parent == MAIN else self._found(connection, parent).id
+            return clone.state(connection, database) or secrets.token_hex(8)
+
+    def sweep(self, *, dry_run: bool) -> list[str]:
+        """Databases of creations that died; while somebody creates, nothing is called dead."""
+        with self._server.connected() as connection, server.tried_lock(connection, self._lock("create")) as free:
+            if not free:
+                return []
+            return self._half_built_ones(connection) if dry_run else self._drop_half_built(connection)
+
+    @contextmanager
+    def locked(self, what: str) -> Iterator[None]:
+        """Hold an advisory lock of the server's."""
+        with self._server.connected() as connection, self._alone(connection, what):
+            yield
+
+    def is_held(self, what: str) -> bool:
+        """Whether a session of whatever machine holds that lock."""
+        with self._server.connected() as connection, server.tried_lock(connection, self._lock(what)) as free:
+            return not free
+
+    def close(self) -> None:
+        """Close the connection that is kept for the next call."""
+        self._server.close()
+
+    @contextmanager
+    def _built(
+        self, connection: Connection, record: Record, prepare: Prepare | None, *, force: bool
+    ) -> Iterator[str]:
+        """A complete database under a name that nobody looks for; dropped unless the block renames it."""
+        new = self._half_built + secrets.token_hex(6)
+        parent = self._parent(connection, record.parent)
+        if parent is not None:
+            may_end = force and record.parent != MAIN
+            clone.require_idle(connection, parent, f"The parent {record.parent!r}", force=may_end, forcible=record.parent != MAIN)
+        try:
+            clone.clone(connection, parent, new)
+            if prepare is not None:
+                prepare(self.main.set(database=new))
+            server.mark(connection, new, record)
+            yield new
+        except BaseException:
+            server.drop(connection, new)
+            raise
+
+    def _parent(self, connection: Connection, parent: str | None) -> str | None:
+        if parent is None:
+            return None
+        if parent != MAIN:
+            return self._found(connection, parent).id
+        database = str(self.main.database)
+        if not server.exists(connection, database):
+            raise BranchNotFound(
+                f"The parent 'main' is the database {database!r}, which does not exist: make it, or branch from 'empty'."
+            )
+        return database
+
+    def _listed(self, connection: Connection) -> list[Branch]:
+        found = [
+            self._branch(database, record)
+            for database, record in server.records_on(connection)
+            if record.main == self.main.database
+        ]
+        return sorted(found, key=lambda each: (each.created_at, each.name))
+
+    def _found(self, connection: Connection, name: str) -> Branch:
+        there = self._listed(connection)
+        for each in there:
+            if each.name == name:
+                return each
+        raise _not_found(name, there)
+
+    def _branch(self, database: str, record: Record) -> Branch:
+        return Branch(
+            id=database,
+            name=record.name,
+            parent=record.parent,
+            url=urls.plain(self.main.set(database=database)),
+            created_at=record.created_at,
+            expires_at=record.expires_at,
+            backend=self.name,
+            labels=record.labels,
+        )
+
+    def _half_built_ones(self, connection: Connection) -> list[str]:
+        statement = sa.text("SELECT datname FROM pg_database WHERE starts_with(datname, :prefix) ORDER BY datname")
+        return list(connection.execute(statement, {"prefix": self._half_built}).scalars())
+
+    def _drop_half_built(self, connection: Connection) -> list[str]:
+        left = self._half_built_ones(connection)
+        for database in left:
+            server.drop(connection, database)
+        return left
+
+    def _lock(self, what: str) -> str:
+        return f"{what} {self.main.database}"
+
+    @contextmanager
+    def _alone(self, connection: Connection, what: str) -> Iterator[None]:
+        with server.lock(connection, self._lock(what)):
+            yield
+
+
+def _not_found(name: str, there: list[Branch]) -> BranchNotFound:
+    names = ", ".join(repr(each.name) for each in there) or "none"
+    return BranchNotFound(f"There is no branch {name!r}; there are: {names}.")

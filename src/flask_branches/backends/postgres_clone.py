@@ -1,0 +1,207 @@
+"""A Postgres database cloned: by the faster way, and with what ``CREATE DATABASE … TEMPLATE`` leaves behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from flask_branches.backends.postgres_server import literal, quoted, run
+from flask_branches.errors import DatabaseInUse
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy.engine import Connection, Row
+
+_MB = 2**20
+# Below, the checkpoints around a copy of files cost more than writing its pages to the log.
+_COPIED_FROM = 64 * _MB
+_COPIED_FROM_WITHOUT_FSYNC = 16 * _MB
+_CLONED_FROM = 32 * _MB
+_STRATEGY_SINCE = (15,)
+_CLONE_SINCE = (18,)
+
+_LEAVE_SECONDS = 1.0
+_POLL_SECONDS = 0.01
+_QUIET_SECONDS = 15
+
+_FICLONE = 0x40049409
+
+_SESSIONS = sa.text(
+    "SELECT pid, usename, application_name, state, backend_type FROM pg_stat_activity"
+    " WHERE datname = :name AND pid <> pg_backend_pid() AND backend_type NOT LIKE 'autovacuum%' ORDER BY pid"
+)
+_SOURCE = sa.text(
+    "SELECT d.datdba::regrole::text AS owner, d.datconnlimit AS connections, d.datacl IS NOT NULL AS has_acl,"
+    " pg_catalog.has_database_privilege(d.oid, 'CONNECT') AS measurable,"
+    " EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid) AS has_settings,"
+    " current_setting('fsync') = 'on' AS fsync"
+    " FROM pg_database d WHERE d.datname = :name"
+)
+_SETTINGS = sa.text(
+    "SELECT s.setrole::regrole::text AS role, s.setrole <> 0 AS of_role, unnest(s.setconfig) AS setting"
+    " FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = :name"
+)
+_GRANTS = sa.text(
+    "SELECT a.privilege_type AS privilege, a.is_grantable AS grantable,"
+    " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee"
+    " FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = :name"
+)
+_STATE = sa.text(
+    "SELECT concat_ws(' ', datid, tup_inserted, tup_updated, tup_deleted, stats_reset), EXISTS ("
+    " SELECT FROM pg_stat_activity a WHERE a.datid = d.datid AND a.pid <> pg_backend_pid()"
+    " AND a.backend_type = 'client backend' AND (a.state IS DISTINCT FROM 'idle'"
+    " OR a.state_change > clock_timestamp() - make_interval(secs => :quiet)))"
+    " FROM pg_stat_database d WHERE datname = :name"
+)
+
+
+def clone(connection: Connection, source: str | None, new: str) -> None:
+    """Create a database as a copy of another, its settings, owner and access rights included.
+
+    Args:
+        connection: in autocommit, to another database of the server.
+        source: what is copied, and has no sessions; None for an empty database.
+        new: the name of the copy.
+    """
+    if source is None:
+        run(connection, f"CREATE DATABASE {quoted(new)} TEMPLATE template0")
+        return
+    found = connection.execute(_SOURCE, {"name": source}).one()
+    options = [f"TEMPLATE {quoted(source)}", f"OWNER {found.owner}", *_strategy(connection, source, found)]
+    if found.connections != -1:
+        options.append(f"CONNECTION LIMIT {found.connections}")
+    run(connection, f"CREATE DATABASE {quoted(new)} {' '.join(options)}")
+    if found.has_acl:
+        _copy_rights(connection, source, new)
+    if found.has_settings:
+        _copy_settings(connection, source, new)
+
+
+def require_idle(connection: Connection, database: str, what: str, *, force: bool, forcible: bool = True) -> None:
+    """Wait for the sessions of a database to be over, a moment long, or end the idle ones.
+
+    Args:
+        connection: to another database of the server.
+        database: whose sessions are meant.
+        what: how a message names it.
+        force: end those that are idle.
+        forcible: whether a message may advise so.
+
+    Raises:
+        DatabaseInUse: where there are others, or any that may not be ended; it names them.
+    """
+    limit = time.monotonic() + _LEAVE_SECONDS
+    while sessions := connection.execute(_SESSIONS, {"name": database}).all():
+        if force and all(each.state == "idle" for each in sessions):
+            for each in sessions:
+                connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": each.pid})
+        if time.monotonic() > limit:
+            raise DatabaseInUse(_in_use(what, sessions, advise=forcible and not force))
+        time.sleep(_POLL_SECONDS)
+
+
+def state(connection: Connection, database: str) -> str | None:
+    """What changes with every row that is written to a database; None while a session may not have been counted yet.
+
+    A session's rows are counted at the latest some ten seconds after it has written them, or when it ends: Postgres,
+    ``pgstat_report_stat``.
+    """
+    row = connection.execute(_STATE, {"name": database, "quiet": _QUIET_SECONDS}).first()
+    return None if row is None or row[1] else str(row[0])
+
+
+def _in_use(what: str, sessions: Sequence[Row[tuple[object, ...]]], *, advise: bool) -> str:
+    busy = [each for each in sessions if each.state != "idle"]
+    shown = busy or sessions
+    named = "; ".join(
+        f"pid {each.pid} ({each.application_name or each.backend_type}, {each.usename}, {each.state or 'unknown'})"
+        for each in shown[:3]
+    )
+    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""  # noqa: PLR2004  as many as are named
+    remedy = "Let it finish" if busy else "Close it"
+    forced = ", or end the idle sessions with --force" if advise and not busy else ""
+    return f"{what} is in use by {named}{more}, and can only be copied or replaced while nobody is. {remedy}{forced}."
+
+
+def _strategy(connection: Connection, source: str, found: Row[tuple[object, ...]]) -> Iterator[str]:
+    version = connection.dialect.server_version_info or (0,)  # type: ignore[attr-defined]
+    if version < _STRATEGY_SINCE:
+        return
+    cloned = version >= _CLONE_SINCE and _shares_blocks(connection)
+    if cloned:
+        smallest = _CLONED_FROM if found.fsync else 0
+    else:
+        smallest = _COPIED_FROM if found.fsync else _COPIED_FROM_WITHOUT_FSYNC
+    size = smallest
+    if found.measurable and smallest:
+        size = connection.execute(sa.text("SELECT pg_database_size(:name)"), {"name": source}).scalar_one()
+    if size < smallest:
+        yield "STRATEGY WAL_LOG"
+        return
+    if cloned:
+        run(connection, "SET file_copy_method = clone")
+    yield "STRATEGY FILE_COPY"
+
+
+def _shares_blocks(connection: Connection) -> bool:
+    """Whether the server's file system can clone a file: tried, since Postgres copies in silence where it cannot.
+
+    Tried with two files that have no name, so only where this process may write to the server's folder.
+    """
+    known: bool | None = connection.info.get("flask_branches_clones")
+    if known is None:
+        known = connection.info["flask_branches_clones"] = _can_clone(_data_folder(connection))
+    return known
+
+
+def _data_folder(connection: Connection) -> Path | None:
+    statement = sa.text("SELECT current_setting('data_directory', true) WHERE pg_has_role('pg_read_all_settings', 'USAGE')")
+    folder = connection.execute(statement).scalar()
+    return Path(folder) if folder else None
+
+
+def _can_clone(folder: Path | None) -> bool:
+    if folder is None or not hasattr(os, "O_TMPFILE"):
+        return False
+    files: list[int] = []
+    try:
+        files = [os.open(folder, os.O_TMPFILE | os.O_RDWR) for _ in range(2)]
+        os.write(files[0], b"\0" * 4096)
+        fcntl.ioctl(files[1], _FICLONE, files[0])
+    except OSError:
+        return False
+    finally:
+        for file in files:
+            os.close(file)
+    return True
+
+
+def _copy_rights(connection: Connection, source: str, new: str) -> None:
+    grants = connection.execute(_GRANTS, {"name": source}).all()
+    statements = [f"REVOKE ALL ON DATABASE {quoted(new)} FROM PUBLIC"]
+    for each in grants:
+        option = " WITH GRANT OPTION" if each.grantable else ""
+        statements.append(f"GRANT {each.privilege} ON DATABASE {quoted(new)} TO {each.grantee}{option}")
+    run(connection, "; ".join(statements))
+
+
+def _copy_settings(connection: Connection, source: str, new: str) -> None:
+    """Set each value for a moment and take it from there: a list, such as search_path, cannot be written as one."""
+    for each in connection.execute(_SETTINGS, {"name": source}).all():
+        name, _, value = each.setting.partition("=")
+        target = f"ROLE {each.role} IN DATABASE" if each.of_role else "DATABASE"
+        dotted = ".".join(quoted(part) for part in name.split("."))
+        run(
+            connection,
+            f"SELECT set_config({literal(name)}, {literal(value)}, true);"
+            f" ALTER {target} {quoted(new)} SET {dotted} FROM CURRENT",
+        )

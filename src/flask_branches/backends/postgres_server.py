@@ -1,0 +1,208 @@
+"""A Postgres server, asked from a database that nobody branches: records, locks, names, and its refusals in our words."""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from flask_branches import record as records
+from flask_branches.errors import BranchesError, BranchExists, DatabaseFailed, DatabaseInUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+    from flask_branches.record import Record
+
+# Any number that no other program on a server locks by.
+_LOCK_SPACE = 1_651_663_214
+_LOCK_WAIT = "10min"
+_KEYWORDS = sa.text(
+    "SELECT oid::text, datname, shobj_description(oid, 'pg_database') AS comment FROM pg_database"
+    " WHERE shobj_description(oid, 'pg_database') LIKE '%flask_branches%'"
+)
+
+
+class Server:
+    """Connections to a server's maintenance database, in autocommit."""
+
+    def __init__(self, url: sa.URL, connect_args: dict[str, Any]) -> None:
+        """Take note; nothing is connected."""
+        self.connect_args = connect_args
+        # A session in the database to be copied would be in the way, and one that is kept in template1 in others'.
+        self._maintenance = "postgres" if url.database != "postgres" else "template1"
+        self._url = url
+        self._engines: dict[str, sa.Engine] = {}
+
+    @contextmanager
+    def connected(self, database: str | None = None) -> Iterator[Connection]:
+        """Use a connection for a block; what the server refuses there is one of our errors.
+
+        Args:
+            database: where to, in place of the maintenance database.
+
+        Raises:
+            BranchExists, DatabaseInUse, DatabaseFailed: for the refusals that users can do something about.
+        """
+        with told(self._url), self._engine(database or self._maintenance).connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connection that is kept for the next call."""
+        for engine in self._engines.values():
+            engine.dispose()
+
+    def _engine(self, database: str) -> sa.Engine:
+        if database not in self._engines:
+            kept: dict[str, Any] = {"pool_size": 1, "pool_pre_ping": True} if database == "postgres" else {"poolclass": sa.NullPool}
+            self._engines[database] = sa.create_engine(
+                self._url.set(database=database),
+                connect_args=self.connect_args,
+                isolation_level="AUTOCOMMIT",
+                hide_parameters=True,
+                **kept,
+            )
+        return self._engines[database]
+
+
+@contextmanager
+def told(url: sa.URL) -> Iterator[None]:
+    """Turn the driver's errors into ours, which name the value and the remedy."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise _translated(error, url) from error
+
+
+def quoted(name: str) -> str:
+    """An identifier, whatever characters it has."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string constant, whatever characters it has; for commands that take no parameters."""
+    doubled = text.replace("'", "''")
+    return "E'" + doubled.replace("\\", "\\\\") + "'" if "\\" in text else f"'{doubled}'"
+
+
+def run(connection: Connection, statement: str) -> None:
+    """Run a statement as it is written: nothing in it is a parameter."""
+    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def exists(connection: Connection, database: str) -> bool:
+    """Whether the server has a database of that name."""
+    statement = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
+    return connection.execute(statement, {"name": database}).first() is not None
+
+
+def drop(connection: Connection, database: str) -> None:
+    """Drop a database and end its sessions; without effect where there is none."""
+    run(connection, f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
+
+
+def comment_of(connection: Connection, database: str) -> str | None:
+    """What is written on a database."""
+    statement = sa.text("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name")
+    comment: str | None = connection.execute(statement, {"name": database}).scalar()
+    return comment
+
+
+def mark(connection: Connection, database: str, record: Record) -> None:
+    """Write a record on a database."""
+    oid = connection.execute(sa.text("SELECT oid::text FROM pg_database WHERE datname = :name"), {"name": database})
+    text = replace(record, identity=str(oid.scalar())).dumps()
+    run(connection, f"COMMENT ON DATABASE {quoted(database)} IS {literal(text)}")
+
+
+def record_of(connection: Connection, database: str) -> Record | None:
+    """The record of a database, if it is this database's."""
+    return next((record for name, record in records_on(connection) if name == database), None)
+
+
+def records_on(connection: Connection) -> list[tuple[str, Record]]:
+    """Every database of the server that has a record of its own; a restored dump may bring along another's."""
+    found = []
+    for oid, database, comment in connection.execute(_KEYWORDS):
+        record = records.loads(comment)
+        if record is not None and record.identity == oid:
+            found.append((str(database), record))
+    return found
+
+
+@contextmanager
+def lock(connection: Connection, what: str) -> Iterator[None]:
+    """Hold an advisory lock alone for the time of a block; it goes with the connection, however that ends."""
+    # Held for as long as the block takes, by a session that may have nothing to do meanwhile.
+    run(connection, f"SET lock_timeout = '{_LOCK_WAIT}'; SET idle_session_timeout = 0")
+    try:
+        connection.execute(sa.text("SELECT pg_advisory_lock(:space, :key)"), _key(what))
+    finally:
+        run(connection, "RESET lock_timeout")
+    try:
+        yield
+    finally:
+        _unlock(connection, what)
+
+
+@contextmanager
+def tried_lock(connection: Connection, what: str) -> Iterator[bool]:
+    """Hold an advisory lock if nobody else does; tell whether that is so."""
+    free = bool(connection.execute(sa.text("SELECT pg_try_advisory_lock(:space, :key)"), _key(what)).scalar())
+    try:
+        yield free
+    finally:
+        if free:
+            _unlock(connection, what)
+
+
+def sqlstate(error: sa.exc.DBAPIError) -> str | None:
+    """The code of what went wrong, with every driver; None where no server has answered."""
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+
+
+def _unlock(connection: Connection, what: str) -> None:
+    if not connection.invalidated:
+        connection.execute(sa.text("SELECT pg_advisory_unlock(:space, :key)"), _key(what))
+
+
+def _key(what: str) -> dict[str, int]:
+    return {"space": _LOCK_SPACE, "key": zlib.crc32(what.encode()) - 2**31}
+
+
+def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
+    said = str(error.orig).strip().split("\n")[0]
+    role = url.username or "the role"
+    match sqlstate(error):
+        case "42501":
+            return DatabaseFailed(
+                f"{said}. A branch is a new database, a copy of one's own: as an administrator, run "
+                f"ALTER ROLE {quoted(role)} CREATEDB, and let it own the parent."
+            )
+        case "42P04":
+            return BranchExists(f"{said}: choose another name, or delete that branch.")
+        case "55006":
+            return DatabaseInUse(f"{said}: end the sessions that use it.")
+        case "55P03":
+            return DatabaseInUse(f"Another process has been making a branch for {_LOCK_WAIT}: let it finish, or end it.")
+        case "53100":
+            return DatabaseFailed(f"The server's disk is full ({said}): free some space.")
+        case "53300":
+            return DatabaseFailed(f"{said}: end some sessions, or raise max_connections.")
+        case "28P01" | "28000":
+            return DatabaseFailed(f"The server at {_place(url)} refuses {role!r} ({said}): correct the database URL.")
+        case None:
+            return DatabaseFailed(f"The server at {_place(url)} cannot be reached ({said}): start it, or correct the URL.")
+        case _:
+            return DatabaseFailed(f"The server at {_place(url)} refused: {said}.")
+
+
+def _place(url: sa.URL) -> str:
+    host = url.host or ", ".join(url.normalized_query.get("host", ())) or "the default host"
+    port = url.port or ", ".join(url.normalized_query.get("port", ()))
+    return f"{host}:{port}" if port else host

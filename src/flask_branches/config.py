@@ -1,0 +1,95 @@
+"""``BRANCHES_…``, from the application's configuration and the environment, read once into a frozen object."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask_branches.branch import duration
+from flask_branches.errors import ConfigurationError, InvalidValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PREFIX = "BRANCHES_"
+BACKENDS = ("postgres", "sqlite")
+# The plugin's own options have variables too; a misspelt one of either must not pass.
+KNOWN = frozenset({f"{PREFIX}{name}" for name in ("AT", "BACKEND", "EXPIRE", "KEEP", "MASKS", "PARENT", "URL")})
+
+_DEFAULT_EXPIRY = timedelta(days=1)
+_MASKED = re.compile(r"[^.]+\.[^.]+(\.[^.]+)?")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One application's settings."""
+
+    backend: str | None = None
+    expires_in: timedelta = _DEFAULT_EXPIRY
+    masks: Mapping[str, str] = field(default_factory=dict)
+    """SQL expressions by ``table.column`` or ``schema.table.column``."""
+
+
+def read(app_config: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
+    """The settings of an application: its own configuration goes before the environment; what is empty is unset.
+
+    Args:
+        app_config: the application's ``config``.
+        environ: the environment; by default, the process's.
+
+    Raises:
+        ConfigurationError: for a value that cannot be used, and for a misspelt ``BRANCHES_…`` key.
+    """
+    environ = os.environ if environ is None else environ
+    refuse_unknown("the application's configuration", app_config)
+    refuse_unknown("the environment", environ)
+    backend = _first(app_config, environ, "BACKEND")
+    try:
+        expires_in = duration(_first(app_config, environ, "EXPIRE") or _DEFAULT_EXPIRY, f"{PREFIX}EXPIRE")
+    except InvalidValue as error:
+        raise ConfigurationError(str(error)) from None
+    return Config(check_backend(backend), expires_in, _masks(app_config.get(f"{PREFIX}MASKS") or {}))
+
+
+def refuse_unknown(source: str, names: Iterable[str]) -> None:
+    """Refuse a ``BRANCHES_…`` key that nothing reads.
+
+    Raises:
+        ConfigurationError: with the key that was meant, where one is close.
+    """
+    for name in names:
+        if name.startswith(PREFIX) and name not in KNOWN:
+            close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.7)
+            meant = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(KNOWN))}."
+            raise ConfigurationError(f"{name} in {source} is not a setting. {meant}")
+
+
+def check_backend(name: str | None, what: str = f"{PREFIX}BACKEND") -> str | None:
+    """The name of a backend that there is, or None.
+
+    Raises:
+        ConfigurationError: for every other name.
+    """
+    if name is None or name in BACKENDS:
+        return name
+    raise ConfigurationError(f"{what} names the backend {name!r}: there are {' and '.join(BACKENDS)}.")
+
+
+def _first(app_config: Mapping[str, Any], environ: Mapping[str, str], name: str) -> Any:  # noqa: ANN401  as configured
+    value = app_config.get(f"{PREFIX}{name}")
+    return value if value not in {None, ""} else (environ.get(f"{PREFIX}{name}") or None)
+
+
+def _masks(masks: Any) -> dict[str, str]:  # noqa: ANN401  as configured
+    if not isinstance(masks, dict):
+        raise ConfigurationError(f'{PREFIX}MASKS is not a mapping: write {{"table.column": "an SQL expression"}}.')
+    for column, expression in masks.items():
+        if not isinstance(column, str) or not _MASKED.fullmatch(column):
+            raise ConfigurationError(f"{PREFIX}MASKS has the key {column!r}: write table.column, or schema.table.column.")
+        if not isinstance(expression, str) or not expression.strip():
+            raise ConfigurationError(f"{PREFIX}MASKS has no SQL expression for {column}: write one, such as 'NULL'.")
+    return dict(masks)

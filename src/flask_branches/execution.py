@@ -1,0 +1,98 @@
+"""A command run on a branch: its input, its output, its signals and its status are the caller's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from flask_branches import urls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+    from flask_branches.branch import Branch
+
+_VARIABLE = "DATABASE_URL"
+_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT")
+_FROM_TERMINAL = ("SIGINT", "SIGQUIT", "SIGWINCH")
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
+
+def variables(branch: Branch) -> dict[str, str]:
+    """What leads a command to a branch: ``DATABASE_URL``, and ``DATABASE_URL_<BIND>`` for each bind."""
+    binds = {f"{_VARIABLE}_{key.upper()}": plain_url(url) for key, url in branch.binds.items()}
+    return {_VARIABLE: plain_url(branch.url), **binds}
+
+
+def plain_url(url: str) -> str:
+    """A branch's URL as other programs read it: without a driver, unless the environment's own has one."""
+    made = urls.parsed(url)
+    with_driver = "+" in os.environ.get(_VARIABLE, "").partition(":")[0]
+    return urls.plain(made if with_driver else made.set(drivername=made.get_backend_name()))
+
+
+def run(command: list[str], extra: Mapping[str, str]) -> int:
+    """Run a command to its end, and give its status; 128 and the signal where one ended it, as a shell has it.
+
+    Raises:
+        click.ClickException: where it cannot be started, with the status that a shell gives.
+    """
+    try:
+        with _held_back() as held:
+            process = subprocess.Popen(command, env={**os.environ, **extra})
+            with _passed_on(process, held):
+                status = process.wait()
+    except OSError as error:
+        refused = click.ClickException(f"{command[0]!r} cannot be run: {error.strerror}. Correct the command after --.")
+        refused.exit_code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+        raise refused from None
+    return status if status >= 0 else 128 - status
+
+
+@contextmanager
+def _held_back() -> Iterator[list[int]]:
+    """Keep the signals that arrive before there is a process to pass them on to."""
+    held: list[int] = []
+    before = {}
+    for name in _PASSED_ON:
+        number = getattr(signal, name, None)
+        # A handler, not SIG_IGN: that would be inherited. What is ignored already stays so, for nohup.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda number, _frame: held.append(number))
+    try:
+        yield held
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _passed_on(process: subprocess.Popen[bytes], held: list[int]) -> Iterator[None]:
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if signal.Signals(number).name in _FROM_TERMINAL and _in_foreground():
+            return  # the terminal has sent it to the command too
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+
+    for name in _PASSED_ON:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, pass_on)
+    for number in held:
+        pass_on(number, None)
+    yield
+
+
+def _in_foreground() -> bool:
+    """Whether a terminal sends its signals to this process, and so to the command as well."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,274 @@
+"""The extension: branches of whatever databases an application has."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from flask import current_app
+
+from flask_branches import branch as branches_
+from flask_branches import config, databases, record, schema, urls
+from flask_branches.branch import EMPTY, MAIN
+from flask_branches.cli import branches as commands
+from flask_branches.errors import BranchNotFound, ConfigurationError, InvalidValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime, timedelta
+    from types import FrameType
+    from typing import Literal
+
+    from flask import Flask
+
+    from flask_branches.branch import Branch, Data, PointInTime
+    from flask_branches.config import Config
+    from flask_branches.databases import Databases
+
+    Lifetime = str | timedelta | None | Literal[_Default.DEFAULT]
+
+
+class _Default(enum.Enum):
+    """What stands for ``BRANCHES_EXPIRE``, since None means that a branch never expires."""
+
+    DEFAULT = enum.auto()
+
+
+DEFAULT: Final = _Default.DEFAULT
+class Branches:
+    """Branches of an application's databases; it holds no application, and serves any number of them.
+
+    Its methods work on the current application's databases, and need an application context.
+
+    Args:
+        app: an application to begin with; the same as :meth:`init_app`.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self._configs: WeakKeyDictionary[Flask, Config] = WeakKeyDictionary()
+        self._databases: WeakKeyDictionary[Flask, Databases] = WeakKeyDictionary()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Join an application: read its settings and the environment's, and add ``flask branches``.
+
+        Args:
+            app: its Flask-SQLAlchemy may come before or after.
+
+        Raises:
+            ConfigurationError: for a setting that cannot be used, and for an application that is joined already.
+        """
+        if "branches" in app.extensions:
+            raise ConfigurationError(f"The application {app.name!r} has its branches already: call init_app once.")
+        self._configs[app] = config.read(app.config)
+        app.extensions["branches"] = self
+        app.cli.add_command(commands)
+
+    def create(
+        self,
+        name: str | None = None,
+        *,
+        parent: str | None = None,
+        at: str | PointInTime | None = None,
+        expires_in: Lifetime = DEFAULT,
+        expires_at: str | datetime | None = None,
+        data: Data = "copy",
+        force: bool = False,
+    ) -> Branch:
+        """Make a branch.
+
+        Args:
+            name: what it is called; one is made up where it is left out.
+            parent: what it is copied from: a branch's name, ``"main"`` (the default), or ``"empty"`` for a database
+                without anything in it.
+            at: a point in time, with a zone, or a log position; None for the parent's present.
+            expires_in: a span such as ``"12h"`` or a timedelta, None for ever; by default ``BRANCHES_EXPIRE``.
+            expires_at: the moment itself, in place of the span.
+            data: ``"copy"``, or ``"empty"`` for the parent's schema without a row.
+            force: end idle sessions that keep a Postgres parent from being copied; never those of main.
+
+        Raises:
+            BranchExists, BranchNotFound, DatabaseFailed, DatabaseInUse, InvalidValue, MaskFailed, NotSupported: as
+                their texts say.
+        """
+        return self.create_labelled(
+            name,
+            {},
+            parent=parent,
+            at=at,
+            expires_at=self._expiry(expires_in, expires_at),
+            data=data,
+            force=force,
+        )
+
+    def create_labelled(
+        self,
+        name: str | None,
+        labels: dict[str, str],
+        *,
+        parent: str | None = None,
+        at: str | PointInTime | None = None,
+        expires_at: datetime | None = None,
+        data: Data = "copy",
+        force: bool = False,
+    ) -> Branch:
+        """Make a branch whose record says more than who made it; for tools such as the pytest plugin."""
+        there = self.databases
+        point = None if at is None else branches_.point_in_time(at)
+        if data not in {"copy", "empty"}:
+            raise InvalidValue(f"data is {data!r}: write 'copy' or 'empty'.")
+        name = branches_.check_name(name or made_up("branch"), there.longest_name) if name != "" else _no_name()
+        parent = MAIN if parent is None else parent
+        if parent not in {MAIN, EMPTY}:
+            there.get(parent)
+        made = record.made(name, parent=None if parent == EMPTY else parent, main=None, expires_at=expires_at, **labels)
+        return there.create(made, at=point, data=data, force=force)
+
+    def get(self, name: str) -> Branch:
+        """The branch of that name.
+
+        Raises:
+            BranchNotFound: where there is none.
+        """
+        return self.databases.get(name)
+
+    def list(self) -> list[Branch]:
+        """Every branch of the application's databases, oldest first."""
+        return self.databases.list()
+
+    def delete(self, name: str) -> None:
+        """Delete a branch, and end the sessions that it has.
+
+        Raises:
+            BranchNotFound: where there is none.
+        """
+        there = self.databases
+        there.delete(there.get(name))
+
+    def reset(self, name: str, *, force: bool = False) -> Branch:
+        """Give a branch its parent's present data; its URL stays the same.
+
+        Args:
+            name: which one.
+            force: end idle sessions that are connected to it.
+
+        Raises:
+            BranchNotFound: where it, or its parent, is gone.
+            DatabaseInUse: where sessions are connected to a Postgres branch.
+        """
+        there = self.databases
+        return there.reset(there.get(name), force=force)
+
+    def diff(self, name: str, other: str | None = None) -> str:
+        """What a branch's schema has that another's has not, as a unified diff; empty where they are the same.
+
+        Args:
+            name: a branch.
+            other: what it is compared with, a branch or ``"main"``; by default its parent.
+
+        Raises:
+            BranchNotFound: where one of them is gone.
+        """
+        there = self.databases
+        found = there.get(name)
+        other = other or found.parent
+        if other is None:
+            raise BranchNotFound(f"The branch {name!r} began empty and has no parent: name what to compare it with.")
+        with there.schema_connection(other) as old, there.schema_connection(name) as new:
+            return schema.diff(schema.dump(old), schema.dump(new), other, name)
+
+    def prune(self, *, dry_run: bool = True) -> list[Branch]:
+        """The branches that nobody needs: their time is over, or the test run that they were made for has died.
+
+        Args:
+            dry_run: only name them.
+
+        Only what carries this package's record is looked at. What creations that died have left half built goes too.
+        """
+        there = self.databases
+        over = [each for each in there.list() if each.has_expired or there.run_is_dead(each)]
+        if not dry_run:
+            for each in over:
+                there.delete(each)
+        there.sweep(dry_run=dry_run)
+        return over
+
+    @contextmanager
+    def temporary(self, name: str | None = None, **options: object) -> Iterator[Branch]:
+        """A branch for the time of a block: deleted at its end, on an error, on SIGINT and on SIGTERM too.
+
+        Args:
+            name: as for :meth:`create`.
+            options: the same.
+        """
+        made = self.create(name, **options)  # type: ignore[arg-type]
+        there = self.databases
+        try:
+            with _sigterm_raises():
+                yield made
+        finally:
+            there.delete(made)
+
+    @property
+    def config(self) -> Config:
+        """The current application's settings."""
+        return self._configs[_app()]
+
+    @property
+    def databases(self) -> Databases:
+        """The current application's databases, as they were configured: later branches of it change nothing here."""
+        app = _app()
+        if app not in self._configs:
+            raise ConfigurationError(f"The application {app.name!r} has no branches: call branches.init_app(app).")
+        if app not in self._databases:
+            made = self._configs[app]
+            self._databases[app] = databases.of_app(app, made.backend, made.masks)
+        return self._databases[app]
+
+    def vouch(self, url: str) -> record.Record | None:
+        """The record of the database that a URL leads to; None where it has none of its own."""
+        return self.databases.default.vouch(urls.parsed(url))
+
+    def _expiry(self, expires_in: Lifetime, expires_at: str | datetime | None) -> datetime | None:
+        if expires_at is not None:
+            if expires_in is not DEFAULT:
+                raise InvalidValue("expires_in and expires_at are both given: leave one of them out.")
+            return branches_.expiry(expires_at=expires_at)
+        return branches_.expiry(expires_in=self.config.expires_in if expires_in is DEFAULT else expires_in)
+
+
+def made_up(kind: str) -> str:
+    """A name that no other branch has, beginning with what it is for."""
+    return f"{kind}-{secrets.token_hex(4)}"
+
+
+def _no_name() -> str:
+    return branches_.check_name("", 1)
+
+
+def _app() -> Flask:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  as Flask documents it
+    return app
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, unless somebody else has a use for it."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

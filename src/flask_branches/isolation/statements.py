@@ -1,0 +1,136 @@
+"""What a statement does to the transaction that a test runs in, told from its words.
+
+Whatever is not known to be harmless counts as a change: that can cost an error where two connections overlap, and never
+a wrong answer.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+class Effect(enum.IntEnum):
+    """From harmless to impossible."""
+
+    READ = 0
+    WRITE = 1
+    SCHEMA = 2
+    BEGIN = 3
+    """Begins a transaction, where one runs already."""
+    FORBIDDEN = 4
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a statement does, and why it cannot be isolated, where it cannot."""
+
+    effect: Effect
+    why: str = ""
+
+
+# What stands in quotes and comments has no meaning here. A Postgres dollar quote may have a tag.
+_SILENT = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL
+)
+_FIRST = re.compile(r"[\s(]*([A-Za-z]+)")
+_CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
+_CHANGING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|SHARE)\b", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"=")
+
+_READING = frozenset({"SELECT", "VALUES", "TABLE", "WITH", "SHOW", "EXPLAIN", "PRAGMA", "FETCH", "COPY"})
+_DEFINING = frozenset({"CREATE", "ALTER", "DROP", "REINDEX", "COMMENT", "GRANT", "REVOKE"})
+_BEGINNING = frozenset({"BEGIN", "START"})
+
+_ENDS = "ends the transaction that the test runs in"
+_LASTS = "would last until the test's end, and not until the transaction's"
+_FORBIDDEN = (
+    (re.compile(r"\s*(COMMIT|END|ABORT)\b", re.IGNORECASE), _ENDS),
+    (re.compile(r"\s*ROLLBACK\b(?!\s+(WORK\s+|TRANSACTION\s+)?TO\b)", re.IGNORECASE), _ENDS),
+    (re.compile(r"\s*PREPARE\s+TRANSACTION\b", re.IGNORECASE), _ENDS),
+    (re.compile(r"\s*SET\s+LOCAL\b", re.IGNORECASE), _LASTS),
+    (re.compile(r"\s*SET\s+(TRANSACTION|SESSION\s+CHARACTERISTICS)\b", re.IGNORECASE), _LASTS),
+    (re.compile(r".*\bset_config\s*\((?!.*,\s*false\s*\))", re.IGNORECASE | re.DOTALL), _LASTS),
+    (re.compile(r"\s*(LISTEN|UNLISTEN|NOTIFY)\b", re.IGNORECASE), "takes effect with a commit, which never comes"),
+    (re.compile(r".*\bpg_notify\s*\(", re.IGNORECASE | re.DOTALL), "takes effect with a commit, which never comes"),
+    (re.compile(r"\s*PRAGMA\s+foreign_keys\s*[=(]", re.IGNORECASE), "has no effect inside a transaction"),
+)
+
+# Words before a parenthesis that call nothing, and functions that change nothing.
+_HARMLESS = frozenset(
+    """
+    and any all array as between by case check coalesce collate count cross cube current_date current_time
+    current_timestamp distinct else except exists extract filter from group grouping having if in inner intersect is
+    join lateral left like ilike limit localtime localtimestamp materialized not nullif offset on or order over
+    overlay partition position right rollup row rows select sets similar some substring then trim union using values
+    when where window with within recursive exclude ordinality unnest
+    abs acos age array_agg array_append array_cat array_length array_position array_remove array_to_string ascii asin
+    atan avg bit_length bool_and bool_or btrim cast ceil ceiling char char_length character_length chr clock_timestamp
+    concat concat_ws cos current_database current_schema current_schemas current_setting current_user date date_bin
+    date_part date_trunc datetime decode degrees dense_rank div encode every exp first_value floor format
+    format_type generate_series generate_subscripts glob greatest group_concat has_database_privilege
+    has_schema_privilege has_table_privilege hex ifnull iif initcap instr int4range int8range isfinite isnull
+    json json_agg json_array json_array_length json_build_array json_build_object json_each json_extract
+    json_extract_path json_extract_path_text json_group_array json_group_object json_object json_object_agg
+    json_object_keys json_tree json_type json_typeof json_valid jsonb_agg jsonb_array_elements
+    jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object jsonb_each jsonb_each_text
+    jsonb_exists jsonb_extract_path jsonb_extract_path_text jsonb_object_agg jsonb_object_keys jsonb_path_exists
+    jsonb_path_query jsonb_pretty jsonb_set jsonb_strip_nulls jsonb_to_record jsonb_to_recordset jsonb_typeof julianday
+    justify_days justify_hours justify_interval lag last_value lastval last_insert_rowid lead least length ln log
+    lower lpad ltrim make_date make_interval make_time make_timestamp make_timestamptz max md5 min mod mode now
+    nth_value ntile numrange nullif obj_description octet_length percent_rank percentile_cont percentile_disc pg_backend_pid
+    pg_collation_is_visible pg_get_constraintdef pg_get_expr pg_get_indexdef pg_get_serial_sequence pg_get_viewdef
+    pg_is_in_recovery pg_size_pretty pg_table_is_visible pg_total_relation_size pg_type_is_visible pg_typeof pi
+    plainto_tsquery pow power printf quote_ident quote_literal quote_nullable radians random rank regexp_count
+    regexp_match regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table repeat replace reverse round
+    row_number row_to_json rpad rtrim setweight shobj_description sign sin similarity split_part sqlite_version sqrt
+    starts_with statement_timestamp stddev strftime string_agg string_to_array strpos strict_word_similarity substr sum
+    tan time timeofday timestamp to_char to_date to_hex to_json to_jsonb to_number to_regclass to_timestamp to_tsquery
+    to_tsvector total total_changes transaction_timestamp translate trunc ts_headline ts_rank ts_rank_cd tsrange
+    tstzrange typeof unicode unixepoch upper variance version websearch_to_tsquery width_bucket word_similarity
+    varchar numeric decimal interval bit nchar nvarchar float
+    """.split()
+)
+
+
+@lru_cache(maxsize=2048)
+def meaning(text: str) -> Meaning:
+    """What a statement, or several with semicolons between them, does."""
+    found = Meaning(Effect.READ)
+    for part in _SILENT.sub(_silenced, text).split(";"):
+        if part.strip():
+            each = _of_one(part)
+            found = max(found, each, key=lambda meant: meant.effect)
+    return found
+
+
+def _of_one(text: str) -> Meaning:
+    for pattern, why in _FORBIDDEN:
+        if pattern.match(text):
+            return Meaning(Effect.FORBIDDEN, why)
+    first = _FIRST.match(text)
+    word = first[1].upper() if first else ""
+    if word in _BEGINNING:
+        return Meaning(Effect.BEGIN, _ENDS)
+    if word in _DEFINING:
+        return Meaning(Effect.SCHEMA)
+    return Meaning(Effect.READ if word in _READING and _only_reads(word, text) else Effect.WRITE)
+
+
+def _only_reads(word: str, text: str) -> bool:
+    if word == "COPY":
+        return re.search(r"\bTO\b", text, re.IGNORECASE) is not None and not _CHANGING.search(text)
+    if word == "EXPLAIN":
+        return not re.search(r"\bANALY[SZ]E\b", text, re.IGNORECASE)
+    if word == "PRAGMA":
+        return not _ASSIGNMENT.search(text)
+    return not _CHANGING.search(text) and all(
+        name.lower().removeprefix("pg_catalog.") in _HARMLESS for name in _CALL.findall(text)
+    )
+
+
+def _silenced(match: re.Match[str]) -> str:
+    """A quoted name may be a function's, and none that is known."""
+    return " quoted_name " if match[0].startswith('"') else " '' "

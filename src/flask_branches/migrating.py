@@ -1,0 +1,108 @@
+"""An application's schema brought into a branch: by its migrations, or from its models where it has none."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from flask_branches.binding import bound
+from flask_branches.errors import MigrationFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask import Flask
+    from flask_sqlalchemy import SQLAlchemy
+
+    from flask_branches.branch import Branch
+
+_SKIPPED = {"__pycache__"}
+
+
+def migrate(app: Flask, branch: Branch) -> None:
+    """Bring a branch to the newest migration; without Flask-Migrate, make the tables that are missing.
+
+    The application works on the branch meanwhile: whatever its ``env.py`` asks it for, it gets the branch.
+
+    Raises:
+        MigrationFailed: with what went wrong.
+    """
+    try:
+        with bound(app, branch), app.app_context(), _loggers_kept():
+            if folder(app) is not None:
+                _upgrade()
+            else:
+                app.extensions["sqlalchemy"].create_all()
+    except MigrationFailed:
+        raise
+    except Exception as error:
+        said = str(getattr(error, "orig", error)).strip().split("\n")[0]
+        raise MigrationFailed(
+            f"The schema could not be brought into the branch {branch.name!r}: {type(error).__name__}: {said}"
+        ) from error
+
+
+def fingerprint(app: Flask) -> str:
+    """A digest of what :func:`migrate` would do: of every file of the migrations, or of the models' tables."""
+    digest = sha256()
+    migrations = folder(app)
+    if migrations is None:
+        for line in _tables(app):
+            digest.update(line.encode())
+    else:
+        for path in sorted(migrations.rglob("*")):
+            if path.is_file() and not _SKIPPED.intersection(path.parts):
+                digest.update(f"{path.relative_to(migrations)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def folder(app: Flask) -> Path | None:
+    """Where the migrations are; None for an application without Flask-Migrate, or without a folder yet."""
+    configured = app.extensions.get("migrate")
+    if configured is None:
+        return None
+    path = Path(configured.directory)
+    path = path if path.is_absolute() else Path.cwd() / path
+    return path if (path / "env.py").is_file() else None
+
+
+def _upgrade() -> None:
+    from flask_migrate import upgrade
+
+    try:
+        upgrade()
+    except SystemExit as error:  # Flask-Migrate's way to say that Alembic refused; the log has the reason
+        raise MigrationFailed("Alembic refused the migrations; run flask db upgrade to see why.") from error
+
+
+def _tables(app: Flask) -> Iterator[str]:
+    db: SQLAlchemy = app.extensions["sqlalchemy"]
+    with app.app_context():
+        dialect = db.engine.dialect
+    for key, metadata in sorted(db.metadatas.items(), key=lambda pair: str(pair[0])):
+        for table in metadata.sorted_tables:
+            yield f"{key}: {sa.schema.CreateTable(table).compile(dialect=dialect)}"
+            for index in sorted(table.indexes, key=lambda each: str(each.name)):
+                yield str(sa.schema.CreateIndex(index).compile(dialect=dialect))
+
+
+@contextmanager
+def _loggers_kept() -> Iterator[None]:
+    """Undo what a stock ``env.py`` does to logging: ``fileConfig`` switches off every logger that there is."""
+    root = logging.getLogger()
+    before: dict[logging.Logger, tuple[Any, ...]] = {
+        each: (each.disabled, each.level, each.propagate, list(each.handlers))
+        for each in [root, *root.manager.loggerDict.values()]
+        if isinstance(each, logging.Logger)
+    }
+    try:
+        yield
+    finally:
+        for each, (disabled, level, propagate, handlers) in before.items():
+            each.disabled, each.propagate, each.handlers = disabled, propagate, handlers
+            each.setLevel(level)

@@ -1,0 +1,77 @@
+"""The mark, kept with a database, that says it is a branch made for tests: by whom, from what, until when."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from flask_branches.branch import now, written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FORMAT = "flask_branches"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a branch's mark says."""
+
+    name: str
+    parent: str | None
+    main: str | None
+    """The database that it belongs to; None for one that was adopted."""
+    identity: str
+    """What the backend told it by when it was marked: a mark that was copied to another database proves nothing."""
+    created_at: datetime
+    expires_at: datetime | None
+    created_by: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def dumps(self) -> str:
+        """The mark as JSON."""
+        values = asdict(self) | {"created_at": written(self.created_at), "expires_at": written(self.expires_at)}
+        return json.dumps({_FORMAT: _VERSION, **values}, ensure_ascii=True, sort_keys=True)
+
+    def updated(self, expires_at: datetime | None, labels: Mapping[str, str] | None) -> Record:
+        """The same with another expiry, and with other labels where some are given."""
+        return replace(self, expires_at=expires_at, labels=self.labels if labels is None else dict(labels))
+
+
+def made(name: str, *, parent: str | None, main: str | None, expires_at: datetime | None, **labels: str) -> Record:
+    """The record of a database that is being made or adopted now; its identity is the backend's to add."""
+    return Record(name, parent, main, "", now(), expires_at, _author(), labels)
+
+
+def loads(text: str | None) -> Record | None:
+    """A mark as it was written; None for every other text, which a database's comment or a file may hold."""
+    try:
+        values: Any = json.loads(text or "")
+    except ValueError:
+        return None
+    if not isinstance(values, dict) or values.pop(_FORMAT, None) != _VERSION:
+        return None
+    try:
+        expires = values["expires_at"]
+        return Record(
+            **values
+            | {
+                "created_at": datetime.fromisoformat(values["created_at"]),
+                "expires_at": None if expires is None else datetime.fromisoformat(expires),
+            }
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _author() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a number without an account, as containers have it
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,77 @@
+"""Which database a URL leads to, however it is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from flask_branches.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+_BACKENDS = {"sqlite": "sqlite", "postgresql": "postgres"}
+_PORT = "5432"
+
+
+def parsed(url: str | sa.URL, what: str = "The database URL") -> sa.URL:
+    """A URL, for which ``postgres://`` is another word for ``postgresql://``.
+
+    Raises:
+        ConfigurationError: for what is none; the text is not repeated, since it may hold a password.
+    """
+    if isinstance(url, sa.URL):
+        return url
+    try:
+        made = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigurationError(
+            f"{what} cannot be read: write sqlite:///file or postgresql://user:password@host/database."
+        ) from None
+    return made.set(drivername="postgresql") if made.drivername == "postgres" else made
+
+
+def backend_of(url: sa.URL) -> str:
+    """The name of the backend that branches such a database.
+
+    Raises:
+        ConfigurationError: for another kind of database.
+    """
+    kind = url.get_backend_name()
+    if kind not in _BACKENDS:
+        raise ConfigurationError(f"A {kind} database cannot be branched: there are backends for SQLite and Postgres.")
+    return _BACKENDS[kind]
+
+
+def is_memory(url: sa.URL) -> bool:
+    """Whether a SQLite URL names no file."""
+    return url.database in {None, "", ":memory:"} or "mode=memory" in str(url.database) or url.query.get("mode") == "memory"
+
+
+def sqlite_file(url: sa.URL) -> Path:
+    """The file of a SQLite URL.
+
+    Raises:
+        ConfigurationError: for a URI of SQLite's own, whose meaning depends on its options.
+    """
+    if str(url.database).startswith("file:"):
+        raise ConfigurationError("A SQLite URI (file:…) cannot be branched: write the path as sqlite:///path/to/file.")
+    return Path(str(url.database)).absolute()
+
+
+def key(url: sa.URL) -> Hashable:
+    """Equal for two URLs that lead to the same database, as far as can be told from them."""
+    if url.get_backend_name() == "sqlite":
+        return ("sqlite", None if is_memory(url) else os.path.realpath(sqlite_file(url)))
+    query = url.normalized_query
+    hosts = query.get("host") or ((url.host,) if url.host else (os.environ.get("PGHOST", ""),))
+    ports = query.get("port") or (str(url.port or os.environ.get("PGPORT") or _PORT),)
+    return (url.get_backend_name(), hosts, ports, url.database or url.username)
+
+
+def plain(url: sa.URL) -> str:
+    """A URL as text, its password included."""
+    return url.render_as_string(hide_password=False)

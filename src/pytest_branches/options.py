@@ -1,0 +1,53 @@
+"""Where each of the plugin's options comes from: the command line, then the environment, then the ini file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+APP = "branches_app"
+
+OPTIONS = {
+    "backend": ("NAME", "which kind of database the tests run on: sqlite or postgres; by default the application's own"),
+    "parent": ("NAME", "what they get a branch of: main, empty, or a branch; see the README for the default"),
+    "at": ("TIME|LSN", "the point in time that the branch holds; only Neon has those"),
+    "keep": ("WHICH", "which branches outlive the run: never (the default), failed or always"),
+    "url": ("URL", "an existing branch to test on, as it is"),
+    "expire": ("DURATION", "when a branch goes that nobody deletes: 90s, 30m, 12h, 7d (default 1h)"),
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A value, and where it is from."""
+
+    value: str | None
+    source: str
+
+    def __bool__(self) -> bool:
+        """Whether there is one; an empty one, which takes back what another place says, is none."""
+        return bool(self.value)
+
+
+def add(parser: pytest.Parser) -> None:
+    """Declare the options, and their twins in the ini file."""
+    group = parser.getgroup("branches", "branches of the application's database")
+    for name, (metavar, text) in OPTIONS.items():
+        group.addoption(f"--branches-{name}", default=None, metavar=metavar, help=text)
+        parser.addini(f"branches_{name}", text, type="string", default=None)
+    parser.addini(APP, "the application: package:create_app, or module:app, as flask --app has it", default="")
+
+
+def get(config: pytest.Config, name: str) -> Option:
+    """The value that counts: an option before the environment, that before the ini file."""
+    given = config.getoption(f"branches_{name}")
+    if given is not None:
+        return Option(given, f"--branches-{name}")
+    variable = f"BRANCHES_{name.upper()}"
+    if os.environ.get(variable):
+        return Option(os.environ[variable], variable)
+    return Option(config.getini(f"branches_{name}") or None, f"branches_{name}")

@@ -1,0 +1,256 @@
+"""One test run's branches: a template that is migrated once, a copy of it for each worker, a copy for a test that asks."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from flask_branches import databases, guard, migrating, record, urls
+from flask_branches.branch import EMPTY, MAIN, Branch, now
+from flask_branches.databases import RUN, Databases
+from flask_branches.errors import BranchNotFound, BranchesError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime, timedelta
+
+    from pytest_branches.plan import Plan
+
+WORKER = "worker"
+_TEMPLATE = "template"
+_COMPLETE = "complete"
+_STATE = "state"
+_TEMPLATE_DAYS = 7
+_MASTER = "master"
+
+
+class Run:
+    """The branches of one test run, which live no longer than the process that made it.
+
+    Args:
+        plan: what is tested on.
+        run: its name; a new one where it begins here.
+        server: the URL of a new server that another process of the run has started.
+    """
+
+    def __init__(self, plan: Plan, run: str | None = None, server: str | None = None) -> None:
+        self.plan = plan
+        self.name = run or secrets.token_hex(4)
+        self.server = server
+        self._stack = ExitStack()
+        self._copies: Databases | None = None
+        self._source: str | None = None
+        self._stopped = threading.Event()
+
+    @property
+    def source(self) -> str:
+        """What the run's branches are copied from: the template's name, or main for an existing branch."""
+        assert self._source is not None  # noqa: S101  begun
+        return self._source
+
+    def begin(self) -> None:
+        """Make, or find, the template; keep what belongs to the run from expiring while it lives.
+
+        Raises:
+            BranchesError: with the reason why there is nothing to test on.
+        """
+        with self._undone_on_error():
+            there = self._databases()
+            self._stack.callback(there.close)
+            self._stack.enter_context(there.run_alive(self.name))
+            if self.plan.url is not None:
+                guard.require_branch(self._own(), self.plan.url, self.plan.why.removesuffix(" names it"))
+            else:
+                self._prune(there)
+            self._copies = Databases(there.all, {})
+            self._source = self._prepared(there)
+            thread = threading.Thread(target=self._keep_alive, name="branches", daemon=True)
+            thread.start()
+            self._stack.callback(thread.join)
+            self._stack.callback(self._stopped.set)
+
+    def join(self, source: str) -> None:
+        """Be a part of a run that another process has begun."""
+        there = self._databases()
+        self._copies, self._source = Databases(there.all, {}), source
+        self._stack.callback(there.close)
+
+    def worker_branch(self, worker: str) -> Branch:
+        """The branch of one worker; an existing branch itself where there is but one."""
+        if self.plan.kind == "existing" and worker == _MASTER:
+            return self._existing()
+        return self._copy(f"test-{self.name}-{worker}", worker)
+
+    def own_branch(self, worker: str) -> Branch:
+        """A branch for one test."""
+        return self._copy(f"test-{self.name}-{worker}-{secrets.token_hex(3)}", worker)
+
+    def delete(self, branch: Branch) -> None:
+        """Delete a branch of the run's."""
+        self._there.delete(branch)
+
+    def keep(self, branch: Branch) -> Branch:
+        """Let a branch outlive the run, until it expires."""
+        return self._there.update(branch, self._expiry(), {})
+
+    def delete_all_of(self, worker: str) -> None:
+        """Delete whatever a worker has left behind."""
+        for each in self._there.list():
+            if each.labels.get(RUN) == self.name and each.labels.get(WORKER) == worker:
+                self._there.delete(each)
+
+    def leave(self) -> None:
+        """Let go of a run that was joined."""
+        self._stack.close()
+
+    def end(self) -> None:
+        """Delete everything that was made for the run, and let go."""
+        with self._stack:
+            for each in self._there.list():
+                if each.labels.get(RUN) == self.name:
+                    self._there.delete(each)
+
+    @property
+    def _there(self) -> Databases:
+        assert self._copies is not None  # noqa: S101  begun or joined
+        return self._copies
+
+    def _databases(self) -> Databases:
+        if self.plan.kind == "existing":
+            assert self.plan.url is not None  # noqa: S101  that is what it means
+            backend = databases.backend_for(self.plan.url)
+            return Databases([databases.Database((None,), backend, {})], {})
+        if self.plan.kind == "new":
+            return databases.fresh(self.plan.app, self._new_main)
+        return self._own()
+
+    def _own(self) -> Databases:
+        with self.plan.app.app_context():
+            found: Databases = self.plan.app.extensions["branches"].databases
+            return found
+
+    def _new_main(self, name: str) -> sa.URL:
+        if self.plan.backend == "sqlite":
+            return sa.URL.create("sqlite", database=str(Path(self.plan.app.instance_path) / f"{name}.sqlite"))
+        if self.server is None:
+            self.server = self._new_server()
+        return urls.parsed(self.server).set(database=name)
+
+    def _new_server(self) -> str:
+        from flask_branches import embedded
+
+        url = self._stack.enter_context(embedded.throwaway())
+        return urls.plain(url)
+
+    def _existing(self) -> Branch:
+        assert self.plan.url is not None  # noqa: S101  that is what it means
+        database = self._there.all[0].backend
+        found = database.vouch(self.plan.url)
+        assert found is not None  # noqa: S101  the guard has seen it
+        return Branch(
+            id=str(self.plan.url.database), name=found.name, parent=found.parent, url=urls.plain(self.plan.url),
+            created_at=found.created_at, expires_at=found.expires_at, backend=database.name,
+        )
+
+    def _prepared(self, there: Databases) -> str:
+        if self.plan.kind == "existing":
+            migrating.migrate(self.plan.app, self._existing())
+            return MAIN
+        key = self._key()
+        with there.default.locked(f"{_TEMPLATE} {key}"):
+            return self._template(there, f"{_TEMPLATE}-{key}")
+
+    def _template(self, there: Databases, name: str) -> str:
+        parent = self.plan.parent
+        state = "" if parent == EMPTY else there.state(parent)
+        expires_at = self._expiry(days=_TEMPLATE_DAYS)
+        try:
+            found = there.get(name)
+        except BranchNotFound:
+            pass
+        else:
+            if found.labels.get(_COMPLETE) and found.labels.get(_STATE) == state:
+                there.update(found, expires_at)
+                return name
+            there.delete(found)  # half built, or its parent has changed
+        labels = {_STATE: state}
+        made = record.made(name, parent=None if parent == EMPTY else parent, main=None, expires_at=expires_at, **labels)
+        template = there.create(made, at=self.plan.at)
+        migrating.migrate(self.plan.app, template)
+        there.update(template, expires_at, {**labels, _COMPLETE: "yes"})
+        return name
+
+    def _key(self) -> str:
+        """What the template depends on, beside the state of its parent."""
+        digest = sha256(f"{migrating.fingerprint(self.plan.app)} {self.plan.parent} {self.plan.at}".encode())
+        for mask in sorted(self.plan.app.config.get("BRANCHES_MASKS", {}).items()):
+            digest.update(repr(mask).encode())
+        return digest.hexdigest()[:12]
+
+    def _copy(self, name: str, worker: str) -> Branch:
+        labels = {RUN: self.name, WORKER: worker}
+        return self._there.create(record.made(name, parent=self.source, main=None, expires_at=self._expiry(), **labels))
+
+    def _expiry(self, days: int | None = None) -> datetime:
+        return now() + (_days(days) if days is not None else self.plan.expires_in)
+
+    def _prune(self, there: Databases) -> None:
+        """Delete what has expired, but for the branches of a run that lives: its clock may have stood still."""
+        for each in there.list():
+            if each.has_expired and (RUN not in each.labels or there.run_is_dead(each)):
+                there.delete(each)
+        there.sweep(dry_run=False)
+
+    def _keep_alive(self) -> None:
+        interval = max(self.plan.expires_in.total_seconds() / 3, 0.2)
+        while not self._stopped.wait(interval):
+            try:
+                for each in self._there.list():
+                    if each.labels.get(RUN) == self.name:
+                        self._there.update(each, self._expiry())
+            except BranchesError:
+                continue  # deleted meanwhile, or out of reach for a moment; the tests will say so
+
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._stack.close()
+            raise
+
+
+def _days(number: int) -> timedelta:
+    from datetime import timedelta
+
+    return timedelta(days=number)
+
+
+def as_input(run: Run, branch: Branch) -> dict[str, Any]:
+    """What a worker has to know, in words that xdist can send."""
+    values = {
+        "id": branch.id, "name": branch.name, "parent": branch.parent, "url": branch.url, "backend": branch.backend,
+        "created_at": branch.created_at.isoformat(), "binds": dict(branch.binds),
+        "expires_at": branch.expires_at.isoformat() if branch.expires_at else None,
+    }
+    return {"run": run.name, "server": run.server, "source": run.source, "branch": values}
+
+
+def from_input(values: dict[str, Any]) -> Branch:
+    """A worker's branch, as it was sent."""
+    from datetime import datetime
+
+    expires = values["expires_at"]
+    return Branch(
+        **values
+        | {
+            "created_at": datetime.fromisoformat(values["created_at"]),
+            "expires_at": datetime.fromisoformat(expires) if expires else None,
+        }
+    )
