@@ -10,7 +10,7 @@ from weakref import WeakSet
 import sqlalchemy as sa
 
 from flask_branches import urls
-from flask_branches.databases import engines_of
+from flask_branches.configured import engines_of
 from flask_branches.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ _bound: WeakSet[Engine] = WeakSet()
 
 @contextmanager
 def bound(app: Flask, branch: Branch) -> Iterator[None]:
-    """Let every database of an application be its branch, for the time of a block; those that are it already stay."""
-    targets = {None: branch.url, **branch.binds}
+    """Let every database of an application be its branch, for the time of a block; what is one already stays."""
+    targets: dict[str | None, str] = {None: branch.url}
+    targets.update(branch.binds)
     engines = engines_of(app)
     if missing := [str(key) for key in engines if key not in targets]:
         raise ConfigurationError(
-            f"The application {app.name!r} has the bind {missing[0]!r}, which the branch {branch.name!r} does not have: "
+            f"The application {app.name!r} has the bind {missing[0]!r}, which the branch {branch.name!r} has not: "
             "make a branch of the application, which has all of its databases."
         )
     with ExitStack() as undo:

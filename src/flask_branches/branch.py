@@ -108,7 +108,9 @@ def check_name(name: str, longest: int) -> str:
     if not name.strip():
         raise InvalidValue("The branch's name is empty: give it one, or leave it out to have one made.")
     if name in _RESERVED:
-        raise InvalidValue(f"A branch cannot be called {name!r}, which is what a parent is called: choose another name.")
+        raise InvalidValue(
+            f"A branch cannot be called {name!r}, which is what a parent is called: choose another name."
+        )
     if not name.isprintable() or name != name.strip() or name.startswith("-"):
         raise InvalidValue(
             f"The branch's name {name!r} begins with a dash, or has spaces around it or characters that cannot be "

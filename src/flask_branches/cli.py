@@ -11,7 +11,7 @@ from flask.cli import AppGroup
 from rich.console import Console
 from rich.table import Table
 
-from flask_branches import databases, execution, guard, urls
+from flask_branches import execution, guard, urls
 from flask_branches.backends import tree
 from flask_branches.branch import MAIN, written
 from flask_branches.errors import BranchesError
@@ -35,8 +35,12 @@ class _Group(AppGroup):
 branches = _Group("branches", help="Branches of the application's database: copies that can be written to.")
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_parent = click.option("--parent", metavar="NAME", help="What it is copied from: a branch, main (the default), or empty.")
-_at = click.option("--at", metavar="TIME|LSN", help="A past moment with a zone, or a log position; only Neon has those.")
+_parent = click.option(
+    "--parent", metavar="NAME", help="What it is copied from: a branch, main (the default), or empty."
+)
+_at = click.option(
+    "--at", metavar="TIME|LSN", help="A past moment with a zone, or a log position; only Neon has those."
+)
 _expires_in = click.option("--expires-in", metavar="DURATION", help="When it is to go: 90s, 30m, 12h, 7d, or never.")
 _data = click.option(
     "--data", type=click.Choice(["copy", "empty"]), default="copy", show_default=True, help="Its rows, or none of them."
@@ -65,12 +69,12 @@ def create(name: str | None, expires_in: str | None, expires_at: str | None, *, 
 @_as_json
 def list_(*, as_json: bool) -> None:
     """Show the branches as a tree."""
-    found = _extension().list()
+    found = list(_extension().list())
     if as_json:
         click.echo(json.dumps([each.as_dict() for each in found], indent=2))
         return
     main = _extension().databases.default.main.render_as_string()
-    rows = [(MAIN, "", main)]
+    rows: list[tuple[str, ...]] = [(MAIN, "", main)]
     rows += [("  " * depth + each.name, _until(each), each.safe_url) for depth, each in tree(found, MAIN)]
     _table(("branch", "expires", "url"), rows)
 
@@ -160,7 +164,14 @@ def adopt(database_url: str, typed: str | None, *, as_json: bool) -> None:
 @_as_json
 @click.pass_context
 def exec_(
-    ctx: click.Context, name: str, command: tuple[str, ...], expires_in: str | None, *, as_json: bool, **options: Any
+    ctx: click.Context,
+    /,
+    name: str,
+    command: tuple[str, ...],
+    expires_in: str | None,
+    *,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Make the branch NAME, run COMMAND with DATABASE_URL leading to it, delete the branch.
 

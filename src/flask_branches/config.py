@@ -89,7 +89,9 @@ def _masks(masks: Any) -> dict[str, str]:  # noqa: ANN401  as configured
         raise ConfigurationError(f'{PREFIX}MASKS is not a mapping: write {{"table.column": "an SQL expression"}}.')
     for column, expression in masks.items():
         if not isinstance(column, str) or not _MASKED.fullmatch(column):
-            raise ConfigurationError(f"{PREFIX}MASKS has the key {column!r}: write table.column, or schema.table.column.")
+            raise ConfigurationError(
+                f"{PREFIX}MASKS has the key {column!r}: write table.column, or schema.table.column."
+            )
         if not isinstance(expression, str) or not expression.strip():
             raise ConfigurationError(f"{PREFIX}MASKS has no SQL expression for {column}: write one, such as 'NULL'.")
     return dict(masks)

@@ -27,7 +27,7 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
         check: called when a request has been answered, in the caller's context; what it raises reaches the client.
     """
     wsgi_app = app.wsgi_app
-    app.wsgi_app = _apart(wsgi_app, check)  # type: ignore[method-assign]
+    app.wsgi_app = _apart(wsgi_app, check)  # type: ignore[method-assign,assignment]
     try:
         if has_app_context():
             yield

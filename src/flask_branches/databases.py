@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import embedded, emptying, masks, urls
-from flask_branches.backends.postgres import Postgres
-from flask_branches.backends.sqlite import SQLite, folder_of
+from flask_branches import emptying, masks, urls
 from flask_branches.branch import MAIN, Branch
-from flask_branches.errors import ConfigurationError, MaskFailed
+from flask_branches.errors import MaskFailed
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
-
-    from flask import Flask
-    from flask_sqlalchemy import SQLAlchemy
 
     from flask_branches.backends import Backend, Prepare
     from flask_branches.branch import Data, PointInTime
@@ -81,7 +74,9 @@ class Databases:
                 backend = database.backend
                 each = record if database is self.all[0] else _for_bind(record, backend)
                 prepare = masked.preparing(database, data)
-                branch = backend.create(replace(each, main=str(backend.main.database)), at=at, prepare=prepare, force=force)
+                branch = backend.create(
+                    replace(each, main=str(backend.main.database)), at=at, prepare=prepare, force=force
+                )
                 undo.callback(backend.delete, branch)
                 made.append(branch)
             masked.require_all(f"the branch {record.name!r}")
@@ -92,16 +87,16 @@ class Databases:
         """The branch of that name."""
         return self._with_binds(self.default.get(name))
 
-    def list(self) -> list[Branch]:
+    def branches(self) -> list[Branch]:
         """Every branch, oldest first; one whose binds are gone is listed without them."""
-        found = self.default.list()
-        others = [(each, {branch.name: branch for branch in each.backend.list()}) for each in self.all[1:]]
+        found = self.default.branches()
+        others = [(each, {branch.name: branch for branch in each.backend.branches()}) for each in self.all[1:]]
         return [self._with_binds(branch, others) for branch in found]
 
     def delete(self, branch: Branch) -> None:
         """Delete it everywhere, the default database last: while that is there, what is left can be found."""
         for database in reversed(self.all):
-            for each in database.backend.list():
+            for each in database.backend.branches():
                 if each.name == branch.name:
                     database.backend.delete(each)
 
@@ -159,9 +154,11 @@ class Databases:
             database.backend.close()
 
     def _with_binds(self, branch: Branch, known: Any = None) -> Branch:  # noqa: ANN401  the pairs that list() makes
-        others = known if known is not None else [
-            (each, {found.name: found for found in each.backend.list()}) for each in self.all[1:]
-        ]
+        others = (
+            known
+            if known is not None
+            else [(each, {found.name: found for found in each.backend.branches()}) for each in self.all[1:]]
+        )
         binds = {key: branch.url for key in self.all[0].keys if key is not None}
         for database, found in others:
             if branch.name in found:
@@ -169,8 +166,12 @@ class Databases:
         return replace(branch, binds=binds)
 
     def _joined(self, made: list[Branch]) -> Branch:
-        pairs = zip(self.all, made, strict=True)
-        binds = {key: branch.url for database, branch in pairs for key in database.keys if key is not None}
+        binds = {
+            key: branch.url
+            for database, branch in zip(self.all, made, strict=True)
+            for key in database.keys
+            if key is not None
+        }
         return replace(made[0], binds=binds)
 
 
@@ -205,74 +206,6 @@ class _Masked:
             )
 
 
-def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databases:
-    """The databases that an application is configured with.
-
-    Args:
-        app: with Flask-SQLAlchemy.
-        backend: what ``BRANCHES_BACKEND`` says.
-        masked: the masks.
-
-    Raises:
-        ConfigurationError: for a database that cannot be branched, and where there is none.
-    """
-    found: dict[Any, Database] = {}
-    engines = engines_of(app)
-    for key in _default_first(engines):
-        engine = engines[key]
-        url = embedded.reachable(engine)
-        if backend not in {None, urls.backend_of(url)}:
-            raise ConfigurationError(
-                f"BRANCHES_BACKEND is {backend!r}, and the application's database is {urls.backend_of(url)}: "
-                "leave it out, or give the application such a database."
-            )
-        same = urls.key(url) if not urls.is_memory(url) else key
-        if same in found:
-            found[same] = replace(found[same], keys=(*found[same].keys, key))
-        else:
-            connect_args = _connect_args(app, key)
-            found[same] = Database((key,), _backend(app, key, url, connect_args, engine), connect_args, engine)
-    return Databases(list(found.values()), masked)
-
-
-def fresh(app: Flask, main_of: Callable[[str], sa.URL]) -> Databases:
-    """New databases in place of an application's own, for a run that branches nothing.
-
-    Args:
-        app: with Flask-SQLAlchemy; its bind keys count, its URLs do not.
-        main_of: gives the URL of a database that need not exist, from a name.
-    """
-    databases = []
-    for key in _default_first(engines_of(app)):
-        url = main_of(app.name if key is None else f"{app.name}_{key}")
-        made: Backend = SQLite(url) if urls.backend_of(url) == "sqlite" else Postgres(url)
-        databases.append(Database((key,), made, {}))
-    return Databases(databases, {})
-
-
-def engines_of(app: Flask) -> dict[str | None, sa.Engine]:
-    """An application's engines by bind key: the very dict that Flask-SQLAlchemy looks into.
-
-    Raises:
-        ConfigurationError: for an application without Flask-SQLAlchemy, or without a default database.
-    """
-    db: SQLAlchemy | None = app.extensions.get("sqlalchemy")
-    if db is None:
-        raise ConfigurationError(
-            f"The application {app.name!r} has no Flask-SQLAlchemy: call db.init_app(app) before its branches are used."
-        )
-    with app.app_context():
-        engines: dict[str | None, sa.Engine] = db.engines  # type: ignore[assignment]
-    if None not in engines:
-        raise ConfigurationError(f"SQLALCHEMY_DATABASE_URI of {app.name!r} is not set: name the database to branch.")
-    return engines
-
-
-def backend_for(url: sa.URL, connect_args: Mapping[str, Any] | None = None) -> Backend:
-    """The backend of whatever database a URL leads to."""
-    return SQLite(url) if urls.backend_of(url) == "sqlite" else Postgres(url, dict(connect_args or {}))
-
-
 @contextmanager
 def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> Iterator[sa.engine.Connection]:
     """A connection of one's own, gone without a trace afterwards."""
@@ -284,41 +217,9 @@ def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> Iterator[sa.engin
         engine.dispose()
 
 
-def _backend(
-    app: Flask, key: str | None, url: sa.URL, connect_args: Mapping[str, Any], engine: sa.Engine
-) -> SQLite | Postgres:
-    if urls.backend_of(url) == "postgres":
-        return Postgres(url, dict(connect_args))
-    if not urls.is_memory(url):
-        return SQLite(url)
-    name = app.name if key is None else f"{app.name}.{key}"
-    return SQLite(url, folder=folder_of(Path(app.instance_path) / f"{name}.memory"), memory=lambda: _lent(engine))
-
-
-@contextmanager
-def _lent(engine: sa.Engine) -> Iterator[sqlite3.Connection]:
-    lent = engine.raw_connection()
-    try:
-        yield lent.driver_connection  # type: ignore[misc]
-    finally:
-        lent.close()
-
-
-def _connect_args(app: Flask, key: str | None) -> dict[str, Any]:
-    """What an engine was made with: its options are not kept by SQLAlchemy, so they are read where they came from."""
-    db: SQLAlchemy = app.extensions["sqlalchemy"]
-    options = {**db._engine_options}  # noqa: SLF001  the only place where they stand
-    configured = app.config.get("SQLALCHEMY_ENGINE_OPTIONS") if key is None else app.config["SQLALCHEMY_BINDS"].get(key)
-    if isinstance(configured, dict):
-        options |= configured
-    return dict(options.get("connect_args") or {})
-
-
-def _default_first(engines: Mapping[str | None, sa.Engine]) -> list[str | None]:
-    return sorted(engines, key=lambda key: (key is not None, key))
-
-
 def _for_bind(record: Record, backend: Backend) -> Record:
     """A bind of SQLite whose file is missing is an empty database, as SQLite itself sees it."""
-    missing = backend.name == "sqlite" and not urls.is_memory(backend.main) and not urls.sqlite_file(backend.main).exists()
+    missing = (
+        backend.name == "sqlite" and not urls.is_memory(backend.main) and not urls.sqlite_file(backend.main).exists()
+    )
     return replace(record, parent=None) if missing and record.parent == MAIN else record

@@ -16,7 +16,8 @@ _POSTGRES_TABLES = sa.text(
     "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> :keep AND c.relpersistence <> 't'"
     " AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'"
-    " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"
+    " AND NOT EXISTS (SELECT FROM pg_depend d"
+    "  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"
     " ORDER BY 1"
 )
 _SQLITE_TABLES = sa.text(

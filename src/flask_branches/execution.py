@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 _VARIABLE = "DATABASE_URL"
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT")
 _FROM_TERMINAL = ("SIGINT", "SIGQUIT", "SIGWINCH")
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
+
+class _NotFound(click.ClickException):
+    exit_code = 127
+
+
+class _NotExecutable(click.ClickException):
+    exit_code = 126
 
 
 def variables(branch: Branch) -> dict[str, str]:
@@ -50,9 +57,8 @@ def run(command: list[str], extra: Mapping[str, str]) -> int:
             with _passed_on(process, held):
                 status = process.wait()
     except OSError as error:
-        refused = click.ClickException(f"{command[0]!r} cannot be run: {error.strerror}. Correct the command after --.")
-        refused.exit_code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-        raise refused from None
+        kind = _NotFound if isinstance(error, FileNotFoundError) else _NotExecutable
+        raise kind(f"{command[0]!r} cannot be run: {error.strerror}. Correct the command after --.") from None
     return status if status >= 0 else 128 - status
 
 

@@ -7,30 +7,27 @@ import secrets
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakKeyDictionary
 
 from flask import current_app
 
 from flask_branches import branch as branches_
-from flask_branches import config, databases, record, schema, urls
+from flask_branches import config, configured, record, schema, urls
 from flask_branches.branch import EMPTY, MAIN
 from flask_branches.cli import branches as commands
 from flask_branches.errors import BranchNotFound, ConfigurationError, InvalidValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
     from types import FrameType
-    from typing import Literal
 
     from flask import Flask
 
     from flask_branches.branch import Branch, Data, PointInTime
     from flask_branches.config import Config
     from flask_branches.databases import Databases
-
-    Lifetime = str | timedelta | None | Literal[_Default.DEFAULT]
 
 
 class _Default(enum.Enum):
@@ -40,6 +37,11 @@ class _Default(enum.Enum):
 
 
 DEFAULT: Final = _Default.DEFAULT
+
+if TYPE_CHECKING:
+    Lifetime = str | timedelta | None | Literal[_Default.DEFAULT]
+
+
 class Branches:
     """Branches of an application's databases; it holds no application, and serves any number of them.
 
@@ -138,9 +140,9 @@ class Branches:
         """
         return self.databases.get(name)
 
-    def list(self) -> list[Branch]:
+    def list(self) -> Sequence[Branch]:
         """Every branch of the application's databases, oldest first."""
-        return self.databases.list()
+        return self.databases.branches()
 
     def delete(self, name: str) -> None:
         """Delete a branch, and end the sessions that it has.
@@ -183,7 +185,7 @@ class Branches:
         with there.schema_connection(other) as old, there.schema_connection(name) as new:
             return schema.diff(schema.dump(old), schema.dump(new), other, name)
 
-    def prune(self, *, dry_run: bool = True) -> list[Branch]:
+    def prune(self, *, dry_run: bool = True) -> Sequence[Branch]:
         """The branches that nobody needs: their time is over, or the test run that they were made for has died.
 
         Args:
@@ -192,7 +194,7 @@ class Branches:
         Only what carries this package's record is looked at. What creations that died have left half built goes too.
         """
         there = self.databases
-        over = [each for each in there.list() if each.has_expired or there.run_is_dead(each)]
+        over = [each for each in there.branches() if each.has_expired or there.run_is_dead(each)]
         if not dry_run:
             for each in over:
                 there.delete(each)
@@ -228,7 +230,7 @@ class Branches:
             raise ConfigurationError(f"The application {app.name!r} has no branches: call branches.init_app(app).")
         if app not in self._databases:
             made = self._configs[app]
-            self._databases[app] = databases.of_app(app, made.backend, made.masks)
+            self._databases[app] = configured.of_app(app, made.backend, made.masks)
         return self._databases[app]
 
     def vouch(self, url: str) -> record.Record | None:

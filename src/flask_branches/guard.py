@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from flask_branches import databases, record, urls
+from flask_branches import configured, databases, record, urls
 from flask_branches.errors import DatabaseFailed, Refused
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
     """
     if any(urls.key(url) == urls.key(each.backend.main) for each in there.all if not urls.is_memory(each.backend.main)):
         raise Refused(
-            f"{source} leads to {url.render_as_string()}, the application's own database, which tests never write to. {_HOW}"
+            f"{source} leads to {url.render_as_string()}, the application's own database, which tests never write to. "
+            f"{_HOW}"
         )
     found = _record(url)
     if found is None:
@@ -63,7 +64,7 @@ def adopt(there: Databases, url: sa.URL) -> None:
     if any(urls.key(url) == urls.key(each.backend.main) for each in there.all):
         raise Refused(f"{url.render_as_string()} is the application's own database and cannot be adopted. {_HOW}")
     name = name_of(url)
-    databases.backend_for(url).adopt(url, record.made(name, parent=None, main=None, expires_at=None))
+    configured.backend_for(url).adopt(url, record.made(name, parent=None, main=None, expires_at=None))
 
 
 def name_of(url: sa.URL) -> str:
@@ -74,4 +75,4 @@ def name_of(url: sa.URL) -> str:
 def _record(url: sa.URL) -> Record | None:
     if urls.backend_of(url) == "sqlite" and (urls.is_memory(url) or not urls.sqlite_file(url).is_file()):
         raise DatabaseFailed(f"{url.render_as_string()} is no file: name one that exists.")
-    return databases.backend_for(url).vouch(url)
+    return configured.backend_for(url).vouch(url)

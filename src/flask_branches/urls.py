@@ -48,7 +48,11 @@ def backend_of(url: sa.URL) -> str:
 
 def is_memory(url: sa.URL) -> bool:
     """Whether a SQLite URL names no file."""
-    return url.database in {None, "", ":memory:"} or "mode=memory" in str(url.database) or url.query.get("mode") == "memory"
+    return (
+        url.database in {None, "", ":memory:"}
+        or "mode=memory" in str(url.database)
+        or url.query.get("mode") == "memory"
+    )
 
 
 def sqlite_file(url: sa.URL) -> Path:

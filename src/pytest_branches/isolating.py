@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from flask import Flask
 
 from flask_branches.binding import bound
+from flask_branches.configured import engines_of
 from flask_branches.contexts import apart
-from flask_branches.databases import engines_of
 from flask_branches.errors import IsolationError
 from flask_branches.isolation import REMEDY, Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from flask import Flask
 
     from flask_branches.branch import Branch
 
@@ -86,7 +87,9 @@ def refuse_live_server(request: pytest.FixtureRequest, wanted: Wish) -> None:
     if "live_server" not in request.fixturenames:
         return
     if wanted.isolation == "rollback":
-        raise IsolationError(f"live_server answers from another process, which sees nothing of a test's transaction. {REMEDY}")
+        raise IsolationError(
+            f"live_server answers from another process, which sees nothing of a test's transaction. {REMEDY}"
+        )
     if request.config.getini("live_server_scope") != "function" and wanted.isolation == "branch":
         raise IsolationError(
             "live_server lives as long as its scope, and each test has another branch: "

@@ -38,5 +38,7 @@ def load_app(spec: str, root: Path) -> tuple[Flask, bool]:
         said = str(error).strip().split("\n")[0]
         raise ConfigurationError(f"branches_app is {spec!r}, from which no application can be had: {said}") from error
     if "branches" not in app.extensions:
-        raise ConfigurationError(f"branches_app is {spec!r}, whose application has no branches: call Branches(app) there.")
+        raise ConfigurationError(
+            f"branches_app is {spec!r}, whose application has no branches: call Branches(app) there."
+        )
     return app, any(value is app for value in vars(module).values() if isinstance(value, Flask))

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 APP = "branches_app"
 
 OPTIONS = {
-    "backend": ("NAME", "which kind of database the tests run on: sqlite or postgres; by default the application's own"),
+    "backend": (
+        "NAME",
+        "which kind of database the tests run on: sqlite or postgres; by default the application's own",
+    ),
     "parent": ("NAME", "what they get a branch of: main, empty, or a branch; see the README for the default"),
     "at": ("TIME|LSN", "the point in time that the branch holds; only Neon has those"),
     "keep": ("WHICH", "which branches outlive the run: never (the default), failed or always"),

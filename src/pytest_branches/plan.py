@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from flask_branches import config as branches_config
 from flask_branches import embedded, urls
 from flask_branches.branch import EMPTY, MAIN, duration, point_in_time
-from flask_branches.databases import engines_of
+from flask_branches.configured import engines_of
 from flask_branches.errors import ConfigurationError, InvalidValue
 from pytest_branches import options
 from pytest_branches.loading import load_app
@@ -68,7 +68,9 @@ def decide(config: pytest.Config) -> Plan:
     """
     spec = config.getini(options.APP)
     if not spec:
-        raise ConfigurationError(f"{options.APP} is not set: write {options.APP} = package:create_app in pytest's ini file.")
+        raise ConfigurationError(
+            f"{options.APP} is not set: write {options.APP} = package:create_app in pytest's ini file."
+        )
     branches_config.refuse_unknown("the environment", os.environ)
     keep, expires_in, at = _keep(config), _expires_in(config), _at(config)
     app, is_module_level = load_app(spec, config.rootpath)
@@ -79,15 +81,27 @@ def decide(config: pytest.Config) -> Plan:
     if existing:
         url = urls.parsed(existing.value or "", existing.source)
         if backend and chosen != urls.backend_of(url):
-            raise ConfigurationError(f"{backend.source} is {chosen}, and {existing.source} leads to another kind of database.")
+            raise ConfigurationError(
+                f"{backend.source} is {chosen}, and {existing.source} leads to another kind of database."
+            )
         url = url.set(drivername=own.url.drivername) if url.get_backend_name() == own.dialect.name else url
-        return Plan(app, is_module_level, "existing", urls.backend_of(url), MAIN, f"{existing.source} names it",
-                    keep, expires_in, at, url)
+        return Plan(
+            app,
+            is_module_level,
+            "existing",
+            urls.backend_of(url),
+            MAIN,
+            f"{existing.source} names it",
+            keep,
+            expires_in,
+            at,
+            url,
+        )
     parent, why = _parent(config, own, chosen, backend)
     kind: Kind = "new" if chosen != urls.backend_of(own.url) or embedded.is_served(own) else "own"
     if kind == "new" and parent != EMPTY:
         raise ConfigurationError(
-            f"{options.get(config, 'parent').source} is {parent!r}, and there is no {chosen} database that it could be: "
+            f"{options.get(config, 'parent').source} is {parent!r}, and there is no {chosen} database of that name: "
             "leave it out, or say empty."
         )
     return Plan(app, is_module_level, kind, chosen, parent, why, keep, expires_in, at)
@@ -113,6 +127,11 @@ def _parent(config: pytest.Config, own: sa.Engine, backend: str, chosen: options
         return EMPTY, f"{chosen.source} is {backend}"
     if embedded.is_served(own):
         return EMPTY, "no DATABASE_URL is set"
+    return _named(config, backend)
+
+
+def _named(config: pytest.Config, backend: str) -> tuple[str, str]:
+    """A database that somebody has named is a parent; a SQLite file that an application has by itself is none."""
     if os.environ.get("DATABASE_URL"):
         return MAIN, "DATABASE_URL names its parent"
     if dotenv_values(config.rootpath / ".env").get("DATABASE_URL"):

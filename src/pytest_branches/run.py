@@ -1,4 +1,4 @@
-"""One test run's branches: a template that is migrated once, a copy of it for each worker, a copy for a test that asks."""
+"""One test run's branches: a template that is migrated once, a copy for each worker, a copy for a test that asks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import databases, guard, migrating, record, urls
+from flask_branches import configured, databases, guard, migrating, record, urls
 from flask_branches.branch import EMPTY, MAIN, Branch, now
 from flask_branches.databases import RUN, Databases
-from flask_branches.errors import BranchNotFound, BranchesError
+from flask_branches.errors import BranchesError, BranchNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ class Run:
 
     def delete_all_of(self, worker: str) -> None:
         """Delete whatever a worker has left behind."""
-        for each in self._there.list():
+        for each in self._there.branches():
             if each.labels.get(RUN) == self.name and each.labels.get(WORKER) == worker:
                 self._there.delete(each)
 
@@ -112,7 +112,7 @@ class Run:
     def end(self) -> None:
         """Delete everything that was made for the run, and let go."""
         with self._stack:
-            for each in self._there.list():
+            for each in self._there.branches():
                 if each.labels.get(RUN) == self.name:
                     self._there.delete(each)
 
@@ -124,10 +124,10 @@ class Run:
     def _databases(self) -> Databases:
         if self.plan.kind == "existing":
             assert self.plan.url is not None  # noqa: S101  that is what it means
-            backend = databases.backend_for(self.plan.url)
+            backend = configured.backend_for(self.plan.url)
             return Databases([databases.Database((None,), backend, {})], {})
         if self.plan.kind == "new":
-            return databases.fresh(self.plan.app, self._new_main)
+            return configured.fresh(self.plan.app, self._new_main)
         return self._own()
 
     def _own(self) -> Databases:
@@ -154,8 +154,13 @@ class Run:
         found = database.vouch(self.plan.url)
         assert found is not None  # noqa: S101  the guard has seen it
         return Branch(
-            id=str(self.plan.url.database), name=found.name, parent=found.parent, url=urls.plain(self.plan.url),
-            created_at=found.created_at, expires_at=found.expires_at, backend=database.name,
+            id=str(self.plan.url.database),
+            name=found.name,
+            parent=found.parent,
+            url=urls.plain(self.plan.url),
+            created_at=found.created_at,
+            expires_at=found.expires_at,
+            backend=database.name,
         )
 
     def _prepared(self, there: Databases) -> str:
@@ -202,7 +207,7 @@ class Run:
 
     def _prune(self, there: Databases) -> None:
         """Delete what has expired, but for the branches of a run that lives: its clock may have stood still."""
-        for each in there.list():
+        for each in there.branches():
             if each.has_expired and (RUN not in each.labels or there.run_is_dead(each)):
                 there.delete(each)
         there.sweep(dry_run=False)
@@ -211,7 +216,7 @@ class Run:
         interval = max(self.plan.expires_in.total_seconds() / 3, 0.2)
         while not self._stopped.wait(interval):
             try:
-                for each in self._there.list():
+                for each in self._there.branches():
                     if each.labels.get(RUN) == self.name:
                         self._there.update(each, self._expiry())
             except BranchesError:
@@ -235,8 +240,13 @@ def _days(number: int) -> timedelta:
 def as_input(run: Run, branch: Branch) -> dict[str, Any]:
     """What a worker has to know, in words that xdist can send."""
     values = {
-        "id": branch.id, "name": branch.name, "parent": branch.parent, "url": branch.url, "backend": branch.backend,
-        "created_at": branch.created_at.isoformat(), "binds": dict(branch.binds),
+        "id": branch.id,
+        "name": branch.name,
+        "parent": branch.parent,
+        "url": branch.url,
+        "backend": branch.backend,
+        "created_at": branch.created_at.isoformat(),
+        "binds": dict(branch.binds),
         "expires_at": branch.expires_at.isoformat() if branch.expires_at else None,
     }
     return {"run": run.name, "server": run.server, "source": run.source, "branch": values}

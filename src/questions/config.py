@@ -56,7 +56,7 @@ class Config(BaseSettings):
     # 20,000 characters as JSON escapes of two surrogates each are 240,000 bytes: every valid body fits.
     max_body_bytes: int = Field(default=262_144, ge=1_024)
 
-    def __init__(self, **values: Any) -> None:  # noqa: ANN401  the fields of a subclass, checked by pydantic
+    def __init__(self, **values: Any) -> None:
         settings_files.refuse_unknown_variables(known_variables())
         settings_files.refuse_unknown_keywords(type(self), values)
         try:

@@ -177,7 +177,7 @@ def _without_values(error: sa.exc.SQLAlchemyError) -> Exception:
     return mistake.with_traceback(error.__traceback__)
 
 
-def _problem(status: HTTPStatus, detail: str, **more: Any) -> Response:  # noqa: ANN401  what the status adds
+def _problem(status: HTTPStatus, detail: str, **more: Any) -> Response:
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **more}
     return current_app.response_class(
         json.dumps(body), status=status, headers=_HEADERS.get(status), content_type=PROBLEM

@@ -22,7 +22,7 @@ _TRIMMED = rf"^\s*[^\s\x00](?:[^\x00]{{0,{TITLE_LENGTH - 2}}}[^\s\x00])?\s*$"
 class _Text(fields.String):
     """A string that every database can store, trimmed where asked."""
 
-    def __init__(self, *, trim: bool = False, **kwargs: Any) -> None:  # noqa: ANN401  handed to marshmallow
+    def __init__(self, *, trim: bool = False, **kwargs: Any) -> None:
         self.trim = trim
         super().__init__(**kwargs)
 
@@ -72,7 +72,7 @@ class QuestionInput(Schema):
 class QuestionChanges(QuestionInput):
     """The fields of a question that are to change."""
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  handed to marshmallow
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"partial": True, **kwargs})
 
 

@@ -50,7 +50,7 @@ class Backend(Protocol):
         """
         ...
 
-    def list(self) -> list[Branch]:
+    def branches(self) -> list[Branch]:
         """Every branch of main, oldest first."""
         ...
 

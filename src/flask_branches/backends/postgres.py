@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import record as records
 from flask_branches import urls
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
@@ -76,7 +75,7 @@ class Postgres:
                 server.run(connection, f"ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}")
         return self._branch(database, record)
 
-    def list(self) -> list[Branch]:
+    def branches(self) -> list[Branch]:
         """Every branch, oldest first."""
         with self._server.connected() as connection:
             return self._listed(connection)
@@ -166,15 +165,15 @@ class Postgres:
         self._server.close()
 
     @contextmanager
-    def _built(
-        self, connection: Connection, record: Record, prepare: Prepare | None, *, force: bool
-    ) -> Iterator[str]:
+    def _built(self, connection: Connection, record: Record, prepare: Prepare | None, *, force: bool) -> Iterator[str]:
         """A complete database under a name that nobody looks for; dropped unless the block renames it."""
         new = self._half_built + secrets.token_hex(6)
         parent = self._parent(connection, record.parent)
         if parent is not None:
             may_end = force and record.parent != MAIN
-            clone.require_idle(connection, parent, f"The parent {record.parent!r}", force=may_end, forcible=record.parent != MAIN)
+            clone.require_idle(
+                connection, parent, f"The parent {record.parent!r}", force=may_end, forcible=record.parent != MAIN
+            )
         try:
             clone.clone(connection, parent, new)
             if prepare is not None:
@@ -193,7 +192,7 @@ class Postgres:
         database = str(self.main.database)
         if not server.exists(connection, database):
             raise BranchNotFound(
-                f"The parent 'main' is the database {database!r}, which does not exist: make it, or branch from 'empty'."
+                f"The parent 'main' is the database {database!r}, which does not exist: make it, or branch from empty."
             )
         return database
 

@@ -133,7 +133,7 @@ def _in_use(what: str, sessions: Sequence[Row[tuple[object, ...]]], *, advise: b
 
 
 def _strategy(connection: Connection, source: str, found: Row[tuple[object, ...]]) -> Iterator[str]:
-    version = connection.dialect.server_version_info or (0,)  # type: ignore[attr-defined]
+    version = connection.dialect.server_version_info or (0,)
     if version < _STRATEGY_SINCE:
         return
     cloned = version >= _CLONE_SINCE and _shares_blocks(connection)
@@ -164,7 +164,9 @@ def _shares_blocks(connection: Connection) -> bool:
 
 
 def _data_folder(connection: Connection) -> Path | None:
-    statement = sa.text("SELECT current_setting('data_directory', true) WHERE pg_has_role('pg_read_all_settings', 'USAGE')")
+    statement = sa.text(
+        "SELECT current_setting('data_directory', true) WHERE pg_has_role('pg_read_all_settings', 'USAGE')"
+    )
     folder = connection.execute(statement).scalar()
     return Path(folder) if folder else None
 
@@ -202,6 +204,6 @@ def _copy_settings(connection: Connection, source: str, new: str) -> None:
         dotted = ".".join(quoted(part) for part in name.split("."))
         run(
             connection,
-            f"SELECT set_config({literal(name)}, {literal(value)}, true);"
+            f"SELECT set_config({literal(name)}, {literal(value)}, true);"  # noqa: S608  quoted, each of them
             f" ALTER {target} {quoted(new)} SET {dotted} FROM CURRENT",
         )

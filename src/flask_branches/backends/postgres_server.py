@@ -1,4 +1,4 @@
-"""A Postgres server, asked from a database that nobody branches: records, locks, names, and its refusals in our words."""
+"""A Postgres server, asked from a database that nobody branches: records, locks, and its refusals in our words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,21 @@ if TYPE_CHECKING:
 # Any number that no other program on a server locks by.
 _LOCK_SPACE = 1_651_663_214
 _LOCK_WAIT = "10min"
-_KEYWORDS = sa.text(
+_NO_RIGHTS = (
+    "{said}. A branch is a new database, and a copy of one's own: as an administrator, run "
+    'ALTER ROLE "{role}" CREATEDB, and let it own the parent.'
+)
+_REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
+    "28000": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
+    "28P01": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
+    "42501": (DatabaseFailed, _NO_RIGHTS),
+    "42P04": (BranchExists, "{said}: choose another name, or delete that branch."),
+    "53100": (DatabaseFailed, "The server's disk is full ({said}): free some space."),
+    "53300": (DatabaseFailed, "{said}: end some sessions, or raise max_connections."),
+    "55006": (DatabaseInUse, "{said}: end the sessions that use it."),
+    "55P03": (DatabaseInUse, "Another process has been making a branch for {wait}: let it finish, or end it."),
+}
+_RECORDS = sa.text(
     "SELECT oid::text, datname, shobj_description(oid, 'pg_database') AS comment FROM pg_database"
     " WHERE shobj_description(oid, 'pg_database') LIKE '%flask_branches%'"
 )
@@ -59,7 +73,9 @@ class Server:
 
     def _engine(self, database: str) -> sa.Engine:
         if database not in self._engines:
-            kept: dict[str, Any] = {"pool_size": 1, "pool_pre_ping": True} if database == "postgres" else {"poolclass": sa.NullPool}
+            kept: dict[str, Any] = (
+                {"pool_size": 1, "pool_pre_ping": True} if database == "postgres" else {"poolclass": sa.NullPool}
+            )
             self._engines[database] = sa.create_engine(
                 self._url.set(database=database),
                 connect_args=self.connect_args,
@@ -128,7 +144,7 @@ def record_of(connection: Connection, database: str) -> Record | None:
 def records_on(connection: Connection) -> list[tuple[str, Record]]:
     """Every database of the server that has a record of its own; a restored dump may bring along another's."""
     found = []
-    for oid, database, comment in connection.execute(_KEYWORDS):
+    for oid, database, comment in connection.execute(_RECORDS):
         record = records.loads(comment)
         if record is not None and record.identity == oid:
             found.append((str(database), record))
@@ -177,29 +193,13 @@ def _key(what: str) -> dict[str, int]:
 
 def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
     said = str(error.orig).strip().split("\n")[0]
+    state = sqlstate(error)
     role = url.username or "the role"
-    match sqlstate(error):
-        case "42501":
-            return DatabaseFailed(
-                f"{said}. A branch is a new database, a copy of one's own: as an administrator, run "
-                f"ALTER ROLE {quoted(role)} CREATEDB, and let it own the parent."
-            )
-        case "42P04":
-            return BranchExists(f"{said}: choose another name, or delete that branch.")
-        case "55006":
-            return DatabaseInUse(f"{said}: end the sessions that use it.")
-        case "55P03":
-            return DatabaseInUse(f"Another process has been making a branch for {_LOCK_WAIT}: let it finish, or end it.")
-        case "53100":
-            return DatabaseFailed(f"The server's disk is full ({said}): free some space.")
-        case "53300":
-            return DatabaseFailed(f"{said}: end some sessions, or raise max_connections.")
-        case "28P01" | "28000":
-            return DatabaseFailed(f"The server at {_place(url)} refuses {role!r} ({said}): correct the database URL.")
-        case None:
-            return DatabaseFailed(f"The server at {_place(url)} cannot be reached ({said}): start it, or correct the URL.")
-        case _:
-            return DatabaseFailed(f"The server at {_place(url)} refused: {said}.")
+    if state is None:
+        text = f"The server at {_place(url)} cannot be reached ({said}): start it, or correct the URL."
+        return DatabaseFailed(text)
+    kind, text = _REFUSALS.get(state, (DatabaseFailed, "The server at {place} refused: {said}."))
+    return kind(text.format(said=said, role=role, place=_place(url), wait=_LOCK_WAIT))
 
 
 def _place(url: sa.URL) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -17,8 +16,9 @@ import sqlalchemy as sa
 
 from flask_branches import record as records
 from flask_branches import urls
+from flask_branches.backends import sqlite_files as files
 from flask_branches.branch import MAIN, Branch
-from flask_branches.errors import BranchExists, BranchNotFound, DatabaseFailed, DatabaseInUse, NotSupported
+from flask_branches.errors import BranchExists, BranchNotFound, NotSupported
 from local_postgres import LocalPostgresError, locks
 
 if TYPE_CHECKING:
@@ -33,12 +33,8 @@ if TYPE_CHECKING:
     Source = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 _FILE = ".sqlite"
-_RECORD = ".branch"
 _NEW = ".new-"
-_BESIDE = ("-journal", "-wal", "-shm")
 _HEADER = 100
-_WAIT_SECONDS = 30.0
-_POLL_SECONDS = 0.05
 
 
 class SQLite:
@@ -58,7 +54,7 @@ class SQLite:
         """Take note; nothing is opened."""
         self.main = main
         self._memory = memory
-        self._folder = folder if folder is not None else folder_of(urls.sqlite_file(main))
+        self._folder = folder if folder is not None else files.folder_of(urls.sqlite_file(main))
 
     def create(
         self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
@@ -73,30 +69,30 @@ class SQLite:
                 raise BranchExists(f"There is a branch {record.name!r} already: choose another name, or delete it.")
             new = self._built(record.parent, prepare)
             try:
-                self._mark(path, replace(record, identity=_identity(new)))
+                self._mark(path, replace(record, identity=files.identity(new)))
                 new.rename(path)
             except BaseException:
-                _remove(new)
+                files.remove(new)
                 raise
         return self.get(record.name)
 
-    def list(self) -> list[Branch]:
+    def branches(self) -> list[Branch]:
         """Every branch, oldest first."""
-        found = [self._read(path) for path in self._folder.glob(f"*{_FILE}{_RECORD}")]
+        found = [self._read(path) for path in self._folder.glob(f"*{_FILE}{files.RECORD}")]
         return sorted((each for each in found if each is not None), key=lambda each: (each.created_at, each.name))
 
     def get(self, name: str) -> Branch:
         """The branch of that name."""
-        branch = self._read(self._path(name).with_name(self._path(name).name + _RECORD))
+        branch = self._read(self._path(name).with_name(self._path(name).name + files.RECORD))
         if branch is None:
-            raise _not_found(name, self.list())
+            raise _not_found(name, self.branches())
         return branch
 
     def delete(self, branch: Branch) -> None:
         """Delete the file and what SQLite keeps beside it."""
         if self._folder.exists():
             with self._writing():
-                _remove(Path(branch.id))
+                files.remove(Path(branch.id))
 
     def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
         """Copy the parent's pages into the branch's file: who has it open sees them with the next transaction."""
@@ -106,9 +102,9 @@ class SQLite:
             new = self._built(branch.parent, prepare)
             try:
                 with closing(sqlite3.connect(new)) as source, closing(sqlite3.connect(branch.id)) as target:
-                    _copy(source, target, f"The branch {branch.name!r}")
+                    files.copy(source, target, f"The branch {branch.name!r}")
             finally:
-                _remove(new)
+                files.remove(new)
         return branch
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
@@ -116,7 +112,7 @@ class SQLite:
         path = Path(branch.id)
         record = self._record(path)
         if record is None:
-            raise _not_found(branch.name, self.list())
+            raise _not_found(branch.name, self.branches())
         record = record.updated(expires_at, labels)
         self._mark(path, record)
         return replace(branch, expires_at=expires_at, labels=record.labels)
@@ -125,12 +121,12 @@ class SQLite:
         """The record beside the file, if it is this file's."""
         path = urls.sqlite_file(url)
         record = self._record(path)
-        return record if record is not None and record.identity == _identity(path) else None
+        return record if record is not None and record.identity == files.identity(path) else None
 
     def adopt(self, url: sa.URL, record: Record) -> None:
         """Write a record beside the file."""
         path = urls.sqlite_file(url)
-        self._mark(path, replace(record, identity=_identity(path)))
+        self._mark(path, replace(record, identity=files.identity(path)))
 
     def state(self, parent: str) -> str:
         """A digest of what the file system says of the file and its log, and of their headers."""
@@ -161,7 +157,7 @@ class SQLite:
     def locked(self, what: str) -> Iterator[None]:
         """Hold a lock file of that name alone."""
         self._make_folder()
-        with _file_lock(self._lock(what)):
+        with files.file_lock(self._lock(what)):
             yield
         self._leave()
 
@@ -185,11 +181,11 @@ class SQLite:
                     target.execute("VACUUM")  # so that the file begins as a database, not as nothing
                 else:
                     target.execute("PRAGMA journal_mode = OFF")
-                    _copy(source, target, f"The parent {parent!r}")
+                    files.copy(source, target, f"The parent {parent!r}")
             if prepare is not None:
                 prepare(self._url(new))
         except BaseException:
-            _remove(new)
+            files.remove(new)
             raise
         return new
 
@@ -203,9 +199,13 @@ class SQLite:
         else:
             path = urls.sqlite_file(self.main) if parent == MAIN else Path(self.get(parent).id)
             if not path.is_file():
-                raise BranchNotFound(f"The parent {parent!r} has no file at {path}: make it first, or branch from 'empty'.")
+                raise BranchNotFound(
+                    f"The parent {parent!r} has no file at {path}: make it first, or branch from 'empty'."
+                )
             # Opened for writing, so that the journal of a writer that died can be rolled back; nothing else is written.
-            with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_WAIT_SECONDS)) as opened:
+            with closing(
+                sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=files.WAIT_SECONDS)
+            ) as opened:
                 yield opened
 
     @contextmanager
@@ -213,13 +213,13 @@ class SQLite:
         """Change the folder alone; an orphan of a creation that died goes first, an empty folder goes last."""
         try:
             self._make_folder()
-            with _file_lock(self._lock("")):
+            with files.file_lock(self._lock("")):
                 for path in self._folder.glob(f"{_NEW}*{_FILE}"):
-                    _remove(path)
+                    files.remove(path)
                 yield
             self._leave()
         except (OSError, sqlite3.Error, sa.exc.DBAPIError, LocalPostgresError) as error:
-            raise _failed(self._folder, error) from error
+            raise files.failed(self._folder, error) from error
 
     def _leave(self) -> None:
         with suppress(OSError):  # there are branches, or somebody has just come
@@ -229,35 +229,37 @@ class SQLite:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _failed(self._folder, error) from error
+            raise files.failed(self._folder, error) from error
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{_as_file(name)}{_FILE}"
+        return self._folder / f"{files.as_file(name)}{_FILE}"
 
     def _lock(self, what: str) -> Path:
-        return self._folder / f"{_as_file(what)}.lock"
+        return self._folder / f"{files.as_file(what)}.lock"
 
     def _url(self, path: Path) -> sa.URL:
-        return sa.URL.create(self.main.drivername, database=str(path), query=self.main.query if not self._memory else {})
+        return sa.URL.create(
+            self.main.drivername, database=str(path), query=self.main.query if not self._memory else {}
+        )
 
     def _record(self, path: Path) -> Record | None:
         try:
-            return records.loads(path.with_name(path.name + _RECORD).read_text())
+            return records.loads(path.with_name(path.name + files.RECORD).read_text())
         except OSError:
             return None
 
     def _mark(self, path: Path, record: Record) -> None:
         """Write the record in one go, beside whatever reads it now."""
-        new = path.with_name(f"{path.name}{_RECORD}.{secrets.token_hex(4)}")
+        new = path.with_name(f"{path.name}{files.RECORD}.{secrets.token_hex(4)}")
         try:
             new.write_text(record.dumps())
-            new.rename(path.with_name(path.name + _RECORD))
+            new.rename(path.with_name(path.name + files.RECORD))
         except OSError as error:
             new.unlink(missing_ok=True)
-            raise _failed(path, error) from error
+            raise files.failed(path, error) from error
 
     def _read(self, mark: Path) -> Branch | None:
-        path = mark.with_name(mark.name.removesuffix(_RECORD))
+        path = mark.with_name(mark.name.removesuffix(files.RECORD))
         record = self._record(path)
         if record is None or not path.exists():
             return None
@@ -273,66 +275,6 @@ class SQLite:
         )
 
 
-def folder_of(file: Path) -> Path:
-    """Where the branches of a database file lie: beside it."""
-    return file.with_name(f"{file.name}.branches")
-
-
-def _as_file(name: str) -> str:
-    """A name that any file can have, and that means the same in a URL."""
-    return quote(name, safe="").replace("%", "=")
-
-
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, what: str) -> None:
-    limit = time.monotonic() + _WAIT_SECONDS
-
-    def in_time(_status: int, remaining: int, total: int) -> None:
-        # Nothing copied yet is a file that somebody keeps to himself.
-        if remaining == total and time.monotonic() > limit:
-            raise DatabaseInUse(f"{what} has been locked by a writer for {_WAIT_SECONDS:.0f} s: let it finish first.")
-
-    source.backup(target, progress=in_time, sleep=_POLL_SECONDS)
-
-
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    """Hold the file of that name alone, not one that was deleted while it was waited for."""
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            file = locks.lock_alone(path)
-        except FileNotFoundError:
-            continue
-        if locks.is_current(file, path):
-            break
-        os.close(file)
-    try:
-        yield
-    finally:
-        # Who waits for it finds that it is not the current one any more.
-        path.unlink(missing_ok=True)
-        locks.unlock(file)
-
-
-def _remove(path: Path) -> None:
-    """The data first: a record alone is nothing, data alone would be nobody's."""
-    for suffix in ("", *_BESIDE, _RECORD):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _identity(path: Path) -> str:
-    try:
-        return str(path.stat().st_ino)
-    except OSError as error:
-        raise _failed(path, error) from error
-
-
 def _not_found(name: str, there: list[Branch]) -> BranchNotFound:
     names = ", ".join(repr(each.name) for each in there) or "none"
     return BranchNotFound(f"There is no branch {name!r}; there are: {names}.")
-
-
-def _failed(path: Path, error: Exception) -> DatabaseFailed:
-    what = error.strerror if isinstance(error, OSError) else str(getattr(error, "orig", error))
-    remedy = "free some space" if "full" in str(what) or "space" in str(what) else "see that it can be read and written"
-    return DatabaseFailed(f"{path} could not be used: {what}. Look at the disk and {remedy}.")

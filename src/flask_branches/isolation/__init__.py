@@ -1,4 +1,4 @@
-"""One test's changes rolled back: the application's engines stay, their connections are all parts of one transaction."""
+"""One test's changes rolled back: the application's engines stay, their connections all share one transaction."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from flask_branches import emptying, urls
-from flask_branches.databases import engines_of
-from flask_branches.isolation.connection import REMEDY, Shared, Virtual
+from flask_branches.configured import engines_of
+from flask_branches.isolation.connection import Virtual
+from flask_branches.isolation.shared import REMEDY, Shared
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -78,7 +79,7 @@ class _Pool(sa.NullPool):
 
 
 def _pool(real: Pool, engine: Engine, shared: Shared) -> _Pool:
-    pool = _Pool(lambda: Virtual(shared), dialect=engine.dialect)  # type: ignore[arg-type,return-value]
+    pool = _Pool(lambda: Virtual(shared), dialect=engine.dialect)  # type: ignore[arg-type]
     # Not those of a new connection: the one behind all of these has met them.
     for name in _LISTENED:
         for listener in getattr(real.dispatch, name):

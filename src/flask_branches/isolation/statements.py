@@ -32,9 +32,7 @@ class Meaning:
 
 
 # What stands in quotes and comments has no meaning here. A Postgres dollar quote may have a tag.
-_SILENT = re.compile(
-    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL
-)
+_SILENT = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 _FIRST = re.compile(r"[\s(]*([A-Za-z]+)")
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
 _CHANGING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|SHARE)\b", re.IGNORECASE)
@@ -61,37 +59,37 @@ _FORBIDDEN = (
 # Words before a parenthesis that call nothing, and functions that change nothing.
 _HARMLESS = frozenset(
     """
-    and any all array as between by case check coalesce collate count cross cube current_date current_time
-    current_timestamp distinct else except exists extract filter from group grouping having if in inner intersect is
-    join lateral left like ilike limit localtime localtimestamp materialized not nullif offset on or order over
-    overlay partition position right rollup row rows select sets similar some substring then trim union using values
-    when where window with within recursive exclude ordinality unnest
-    abs acos age array_agg array_append array_cat array_length array_position array_remove array_to_string ascii asin
-    atan avg bit_length bool_and bool_or btrim cast ceil ceiling char char_length character_length chr clock_timestamp
-    concat concat_ws cos current_database current_schema current_schemas current_setting current_user date date_bin
-    date_part date_trunc datetime decode degrees dense_rank div encode every exp first_value floor format
-    format_type generate_series generate_subscripts glob greatest group_concat has_database_privilege
-    has_schema_privilege has_table_privilege hex ifnull iif initcap instr int4range int8range isfinite isnull
-    json json_agg json_array json_array_length json_build_array json_build_object json_each json_extract
-    json_extract_path json_extract_path_text json_group_array json_group_object json_object json_object_agg
-    json_object_keys json_tree json_type json_typeof json_valid jsonb_agg jsonb_array_elements
-    jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object jsonb_each jsonb_each_text
-    jsonb_exists jsonb_extract_path jsonb_extract_path_text jsonb_object_agg jsonb_object_keys jsonb_path_exists
-    jsonb_path_query jsonb_pretty jsonb_set jsonb_strip_nulls jsonb_to_record jsonb_to_recordset jsonb_typeof julianday
-    justify_days justify_hours justify_interval lag last_value lastval last_insert_rowid lead least length ln log
-    lower lpad ltrim make_date make_interval make_time make_timestamp make_timestamptz max md5 min mod mode now
-    nth_value ntile numrange nullif obj_description octet_length percent_rank percentile_cont percentile_disc pg_backend_pid
-    pg_collation_is_visible pg_get_constraintdef pg_get_expr pg_get_indexdef pg_get_serial_sequence pg_get_viewdef
-    pg_is_in_recovery pg_size_pretty pg_table_is_visible pg_total_relation_size pg_type_is_visible pg_typeof pi
-    plainto_tsquery pow power printf quote_ident quote_literal quote_nullable radians random rank regexp_count
-    regexp_match regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table repeat replace reverse round
-    row_number row_to_json rpad rtrim setweight shobj_description sign sin similarity split_part sqlite_version sqrt
-    starts_with statement_timestamp stddev strftime string_agg string_to_array strpos strict_word_similarity substr sum
-    tan time timeofday timestamp to_char to_date to_hex to_json to_jsonb to_number to_regclass to_timestamp to_tsquery
-    to_tsvector total total_changes transaction_timestamp translate trunc ts_headline ts_rank ts_rank_cd tsrange
-    tstzrange typeof unicode unixepoch upper variance version websearch_to_tsquery width_bucket word_similarity
-    varchar numeric decimal interval bit nchar nvarchar float
-    """.split()
+    abs acos age all and any array array_agg array_append array_cat array_length array_position array_remove
+    array_to_string as ascii asin atan avg between bit bit_length bool_and bool_or btrim by case cast ceil ceiling
+    char char_length character_length check chr clock_timestamp coalesce collate concat concat_ws cos count cross
+    cube current_database current_date current_schema current_schemas current_setting current_time current_timestamp
+    current_user date date_bin date_part date_trunc datetime decimal decode degrees dense_rank distinct div else
+    encode every except exclude exists exp extract filter first_value float floor format format_type from
+    generate_series generate_subscripts glob greatest group group_concat grouping has_database_privilege
+    has_schema_privilege has_table_privilege having hex if ifnull iif ilike in initcap inner instr int4range
+    int8range intersect interval is isfinite isnull join json json_agg json_array json_array_length json_build_array
+    json_build_object json_each json_extract json_extract_path json_extract_path_text json_group_array
+    json_group_object json_object json_object_agg json_object_keys json_tree json_type json_typeof json_valid
+    jsonb_agg jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object
+    jsonb_each jsonb_each_text jsonb_exists jsonb_extract_path jsonb_extract_path_text jsonb_object_agg
+    jsonb_object_keys jsonb_path_exists jsonb_path_query jsonb_pretty jsonb_set jsonb_strip_nulls jsonb_to_record
+    jsonb_to_recordset jsonb_typeof julianday justify_days justify_hours justify_interval lag last_insert_rowid
+    last_value lastval lateral lead least left length like limit ln localtime localtimestamp log lower lpad ltrim
+    make_date make_interval make_time make_timestamp make_timestamptz materialized max md5 min mod mode nchar not
+    now nth_value ntile nullif numeric numrange nvarchar obj_description octet_length offset on or order ordinality
+    over overlay partition percent_rank percentile_cont percentile_disc pg_backend_pid pg_collation_is_visible
+    pg_get_constraintdef pg_get_expr pg_get_indexdef pg_get_serial_sequence pg_get_viewdef pg_is_in_recovery
+    pg_size_pretty pg_table_is_visible pg_total_relation_size pg_type_is_visible pg_typeof pi plainto_tsquery
+    position pow power printf quote_ident quote_literal quote_nullable radians random rank recursive regexp_count
+    regexp_match regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table repeat replace reverse
+    right rollup round row row_number row_to_json rows rpad rtrim select sets setweight shobj_description sign
+    similar similarity sin some split_part sqlite_version sqrt starts_with statement_timestamp stddev strftime
+    strict_word_similarity string_agg string_to_array strpos substr substring sum tan then time timeofday timestamp
+    to_char to_date to_hex to_json to_jsonb to_number to_regclass to_timestamp to_tsquery to_tsvector total
+    total_changes transaction_timestamp translate trim trunc ts_headline ts_rank ts_rank_cd tsrange tstzrange typeof
+    unicode union unixepoch unnest upper using values varchar variance version websearch_to_tsquery when where
+    width_bucket window with within word_similarity
+    """.split()  # noqa: SIM905  a list of them would fill a page
 )
 
 

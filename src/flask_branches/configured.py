@@ -1,0 +1,127 @@
+"""The databases that an application is configured with, and new ones in their place."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask_branches import embedded, urls
+from flask_branches.backends.postgres import Postgres
+from flask_branches.backends.sqlite import SQLite
+from flask_branches.backends.sqlite_files import folder_of
+from flask_branches.databases import Database, Databases
+from flask_branches.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Mapping
+
+    import sqlalchemy as sa
+    from flask import Flask
+    from flask_sqlalchemy import SQLAlchemy
+
+    from flask_branches.backends import Backend
+
+
+def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databases:
+    """The databases that an application is configured with.
+
+    Args:
+        app: with Flask-SQLAlchemy.
+        backend: what ``BRANCHES_BACKEND`` says.
+        masked: the masks.
+
+    Raises:
+        ConfigurationError: for a database that cannot be branched, and where there is none.
+    """
+    found: dict[Any, Database] = {}
+    engines = engines_of(app)
+    for key in _default_first(engines):
+        engine = engines[key]
+        url = embedded.reachable(engine)
+        if backend not in {None, urls.backend_of(url)}:
+            raise ConfigurationError(
+                f"BRANCHES_BACKEND is {backend!r}, and the application's database is {urls.backend_of(url)}: "
+                "leave it out, or give the application such a database."
+            )
+        same = urls.key(url) if not urls.is_memory(url) else key
+        if same in found:
+            found[same] = replace(found[same], keys=(*found[same].keys, key))
+        else:
+            connect_args = _connect_args(app, key)
+            found[same] = Database((key,), _backend(app, key, url, connect_args, engine), connect_args, engine)
+    return Databases(list(found.values()), masked)
+
+
+def fresh(app: Flask, main_of: Callable[[str], sa.URL]) -> Databases:
+    """New databases in place of an application's own, for a run that branches nothing.
+
+    Args:
+        app: with Flask-SQLAlchemy; its bind keys count, its URLs do not.
+        main_of: gives the URL of a database that need not exist, from a name.
+    """
+    databases = []
+    for key in _default_first(engines_of(app)):
+        url = main_of(app.name if key is None else f"{app.name}_{key}")
+        made: Backend = SQLite(url) if urls.backend_of(url) == "sqlite" else Postgres(url)
+        databases.append(Database((key,), made, {}))
+    return Databases(databases, {})
+
+
+def engines_of(app: Flask) -> dict[str | None, sa.Engine]:
+    """An application's engines by bind key: the very dict that Flask-SQLAlchemy looks into.
+
+    Raises:
+        ConfigurationError: for an application without Flask-SQLAlchemy, or without a default database.
+    """
+    db: SQLAlchemy | None = app.extensions.get("sqlalchemy")
+    if db is None:
+        raise ConfigurationError(
+            f"The application {app.name!r} has no Flask-SQLAlchemy: call db.init_app(app) before its branches are used."
+        )
+    with app.app_context():
+        engines: dict[str | None, sa.Engine] = db.engines  # type: ignore[assignment]
+    if None not in engines:
+        raise ConfigurationError(f"SQLALCHEMY_DATABASE_URI of {app.name!r} is not set: name the database to branch.")
+    return engines
+
+
+def backend_for(url: sa.URL, connect_args: Mapping[str, Any] | None = None) -> Backend:
+    """The backend of whatever database a URL leads to."""
+    return SQLite(url) if urls.backend_of(url) == "sqlite" else Postgres(url, dict(connect_args or {}))
+
+
+def _backend(
+    app: Flask, key: str | None, url: sa.URL, connect_args: Mapping[str, Any], engine: sa.Engine
+) -> SQLite | Postgres:
+    if urls.backend_of(url) == "postgres":
+        return Postgres(url, dict(connect_args))
+    if not urls.is_memory(url):
+        return SQLite(url)
+    name = app.name if key is None else f"{app.name}.{key}"
+    return SQLite(url, folder=folder_of(Path(app.instance_path) / f"{name}.memory"), memory=lambda: _lent(engine))
+
+
+@contextmanager
+def _lent(engine: sa.Engine) -> Iterator[sqlite3.Connection]:
+    lent = engine.raw_connection()
+    try:
+        yield lent.driver_connection  # type: ignore[misc]
+    finally:
+        lent.close()
+
+
+def _connect_args(app: Flask, key: str | None) -> dict[str, Any]:
+    """What an engine was made with: its options are not kept by SQLAlchemy, so they are read where they came from."""
+    db: SQLAlchemy = app.extensions["sqlalchemy"]
+    options = {**db._engine_options}  # noqa: SLF001  the only place where they stand
+    configured = app.config.get("SQLALCHEMY_ENGINE_OPTIONS") if key is None else app.config["SQLALCHEMY_BINDS"].get(key)
+    if isinstance(configured, dict):
+        options |= configured
+    return dict(options.get("connect_args") or {})
+
+
+def _default_first(engines: Mapping[str | None, sa.Engine]) -> list[str | None]:
+    return sorted(engines, key=lambda key: (key is not None, key))
