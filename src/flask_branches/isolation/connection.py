@@ -60,7 +60,8 @@ class Virtual:
     def _refuse(self, *_arguments: Any, **_named: Any) -> Any:
         raise self._shared.violation("The driver's own way to begin or end a transaction was used")
 
-    executescript = transaction = pipeline = tpc_begin = tpc_prepare = tpc_commit = tpc_rollback = set_session = _refuse
+    executescript = transaction = pipeline = tpc_begin = tpc_prepare = tpc_commit = tpc_rollback = _refuse
+    set_session = set_isolation_level = _refuse
 
     def __enter__(self) -> Self:
         return self
@@ -73,14 +74,14 @@ class Virtual:
             self.rollback()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._shared.real, name)
+        return self._shared.setting(name)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Pass on what is the driver's, but for what would change how transactions run."""
         if name in self._OWN:
             object.__setattr__(self, name, value)
         elif name in {"autocommit", "isolation_level", "read_only", "deferrable"}:
-            if value != getattr(self._shared.real, name):
+            if value != self._shared.setting(name):
                 raise self._shared.violation(f"A connection's {name} was set to {value!r}")
         else:
             setattr(self._shared.real, name, value)

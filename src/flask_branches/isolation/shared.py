@@ -56,15 +56,22 @@ class Shared:
         self._writer: Virtual | None = None
         self._failed: Virtual | None = None
         self._deferred: str | None = None
+        self._ended = False
 
     @property
     def real(self) -> Any:
         """The driver's own connection, in a transaction."""
         with self.lock:
+            if self._ended:
+                raise self.violation("A connection was used after its test")
             if self._borrowed is None:
                 self._begin()
             assert self._borrowed is not None  # noqa: S101  _begin has set it
             return self._borrowed.driver_connection
+
+    def setting(self, name: str) -> object:
+        """What the application has set, or left as it was, on its connections."""
+        return self._level if self._is_sqlite and name == "isolation_level" else getattr(self.real, name)
 
     def violation(self, what: str) -> IsolationError:
         """An error to raise; noted, since an application may catch whatever it is."""
@@ -115,6 +122,7 @@ class Shared:
         with self.lock:
             borrowed, self._borrowed = self._borrowed, None
             self._writer = self._failed = None
+            self._ended = True
             if borrowed is None:
                 return
             real: Any = borrowed.driver_connection

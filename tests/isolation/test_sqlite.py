@@ -1,0 +1,117 @@
+"""SQLite's own ways with transactions."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_branches import IsolationError
+from flask_branches.isolation import Isolation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.engine import Connection
+    from tests.isolation.conftest import World
+
+POSTGRES = os.environ.get("QUESTIONS_CONFIG") == "postgres"
+
+pytestmark = pytest.mark.skipif(POSTGRES, reason="rules of SQLite")
+
+
+def test_a_script_is_refused(world: World) -> None:
+    """`executescript` commits before it begins."""
+    raw = world.engine().raw_connection()
+    with pytest.raises(IsolationError, match='isolation="branch"'):
+        raw.driver_connection.executescript("SELECT 1")  # type: ignore[union-attr]
+    with pytest.raises(IsolationError, match='isolation="branch"'):
+        raw.cursor().executescript("SELECT 1")  # type: ignore[attr-defined]
+    raw.close()
+
+
+@pytest.mark.parametrize("statement", ["VACUUM", "PRAGMA foreign_keys = ON", "PRAGMA journal_mode = WAL"])
+def test_what_cannot_run_in_a_transaction_is_named(world: World, statement: str) -> None:
+    """Also where SQLite itself would say nothing and do nothing."""
+    if (world.kind, statement[-3:]) in {("wal", "WAL"), ("memory", "WAL")}:
+        return  # it is in that mode, or cannot be
+    with world.engine().connect() as connection, pytest.raises(IsolationError, match='isolation="branch"'):
+        connection.exec_driver_sql(statement)
+
+
+def test_an_application_may_begin_its_transactions_itself(tmp_path: Path) -> None:
+    """The recipe for savepoints: no transactions of the driver's, an explicit BEGIN."""
+    app = Flask("own")
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'own.sqlite'}"
+    db = SQLAlchemy(app)
+    note = sa.Table("note", db.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    with app.app_context():
+        engine = db.engine
+
+    @sa.event.listens_for(engine, "connect")
+    def off(connection: object, _record: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    with app.app_context():
+        db.create_all()
+        with Isolation(app):
+            with engine.begin() as connection:
+                connection.execute(sa.insert(note))
+            with engine.connect() as connection:
+                assert connection.scalar(sa.select(sa.func.count()).select_from(note)) == 1
+        with engine.connect() as connection:
+            assert connection.scalar(sa.select(sa.func.count()).select_from(note)) == 0
+        engine.dispose()
+
+
+def test_two_engines_of_one_file_share_what_is_committed(tmp_path: Path) -> None:
+    """A bind that names the default database again does not wait for it, and sees what it stores."""
+    url = f"sqlite:///{tmp_path / 'one.sqlite'}"
+    app = Flask("one")
+    app.config["SQLALCHEMY_DATABASE_URI"], app.config["SQLALCHEMY_BINDS"] = url, {"same": url}
+    db = SQLAlchemy(app)
+    note = sa.Table("note", db.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    with app.app_context():
+        db.create_all()
+        with Isolation(app):
+            with db.engines[None].begin() as connection:
+                connection.execute(sa.insert(note))
+            with db.engines["same"].connect() as connection:
+                assert connection.scalar(sa.select(sa.func.count()).select_from(note)) == 1
+        for engine in db.engines.values():
+            engine.dispose()
+
+
+def test_deferred_keys_are_looked_at_when_a_transaction_commits(tmp_path: Path) -> None:
+    """Not only when the test is over, where nobody would hear of it."""
+    app = Flask("deferred")
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'keys.sqlite'}"
+    db = SQLAlchemy(app)
+    with app.app_context():
+        engine = db.engine
+
+    @sa.event.listens_for(engine, "connect")
+    def keys(connection: object, _record: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")  # type: ignore[attr-defined]
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+        connection.exec_driver_sql("CREATE TABLE b (a INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+    with Isolation(app):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("INSERT INTO b VALUES (7)")
+            with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"):
+                connection.commit()
+            connection.rollback()
+        with engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO b VALUES (8)")
+            connection.exec_driver_sql("INSERT INTO a VALUES (8)")
+    engine.dispose()

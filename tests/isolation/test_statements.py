@@ -1,0 +1,50 @@
+"""What a statement does, told from its words."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_branches.isolation.statements import Effect, meaning
+
+
+@pytest.mark.parametrize(
+    ("text", "effect"),
+    [
+        ("SELECT 1", Effect.READ),
+        ("  (select count(*) from note)", Effect.READ),
+        ("SELECT note.id FROM note WHERE note.id IN (1, 2) AND lower(text) = 'x;y'", Effect.READ),
+        ("SELECT 'insert into' FROM note", Effect.READ),
+        ("-- update\nSELECT 1", Effect.READ),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", Effect.READ),
+        ("SELECT pg_catalog.version()", Effect.READ),
+        ("EXPLAIN SELECT 1", Effect.READ),
+        ("PRAGMA foreign_keys", Effect.READ),
+        ("COPY note TO STDOUT", Effect.READ),
+        ("SELECT $$; COMMIT$$", Effect.READ),
+        ("EXPLAIN ANALYZE DELETE FROM note", Effect.WRITE),
+        ("SELECT * FROM note FOR UPDATE", Effect.WRITE),
+        ("SELECT * INTO other FROM note", Effect.WRITE),
+        ("WITH gone AS (DELETE FROM note RETURNING *) SELECT * FROM gone", Effect.WRITE),
+        ("SELECT nextval('note_id_seq')", Effect.WRITE),
+        ("SELECT store()", Effect.WRITE),
+        ('SELECT "store"()', Effect.WRITE),
+        ("SELECT public.lower('X')", Effect.WRITE),
+        ("INSERT INTO note VALUES (1)", Effect.WRITE),
+        ("SAVEPOINT a", Effect.WRITE),
+        ("ROLLBACK TO SAVEPOINT a", Effect.WRITE),
+        ("ROLLBACK WORK TO a", Effect.WRITE),
+        ("COPY note FROM STDIN", Effect.WRITE),
+        ("SELECT 1; DELETE FROM note", Effect.WRITE),
+        ("", Effect.READ),
+        ("CREATE TABLE a (id int)", Effect.SCHEMA),
+        ("BEGIN IMMEDIATE", Effect.BEGIN),
+        ("SELECT set_config('a.b', 'c', false)", Effect.WRITE),
+        ("SELECT set_config('a.b', %s, %s)", Effect.FORBIDDEN),
+        ("SET LOCAL a.b = 1", Effect.FORBIDDEN),
+        ("INSERT INTO note VALUES (1); COMMIT", Effect.FORBIDDEN),
+        ("DO $tag$ BEGIN PERFORM 1; END $tag$", Effect.WRITE),
+    ],
+)
+def test_the_effect_of_a_statement(text: str, effect: Effect) -> None:
+    """What is not known to be harmless counts as a change; quotes and comments have no meaning."""
+    assert meaning(text).effect is effect
