@@ -149,7 +149,7 @@ def _add_views(app: Flask, db: Any, note: Any) -> None:
 
 
 def _rows(world: World) -> list[Any]:
-    rows = []
+    rows: list[Any] = []
     for key, model in ((None, world.Note), ("second", world.Entry)):
         with world.engine(key).connect() as connection:
             rows += connection.execute(sa.select(model.id, model.text).order_by(model.id)).all()

@@ -92,6 +92,8 @@ def test_what_the_application_passes_beside_its_url_goes_to_the_branch(built: Wo
     with app.app_context(), branches.temporary() as made, bound(app, made):
         name = db.session.scalar(sa.text("SELECT current_setting('application_name') || current_database()"))
         db.session.remove()
+    with app.app_context():
+        db.engine.dispose()
     assert name == f"from beside{made.id}"
 
 

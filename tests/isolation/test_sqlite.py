@@ -30,7 +30,7 @@ def test_a_script_is_refused(world: World) -> None:
     with pytest.raises(IsolationError, match='isolation="branch"'):
         raw.driver_connection.executescript("SELECT 1")  # type: ignore[union-attr]
     with pytest.raises(IsolationError, match='isolation="branch"'):
-        raw.cursor().executescript("SELECT 1")  # type: ignore[attr-defined]
+        raw.cursor().executescript("SELECT 1")
     raw.close()
 
 

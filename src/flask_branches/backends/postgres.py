@@ -71,8 +71,10 @@ class Postgres:
             self._drop_half_built(connection)
             if server.exists(connection, database):
                 raise BranchExists(f"There is a branch {record.name!r} already: choose another name, or delete it.")
-            with self._built(connection, record, prepare, force=force) as new:
-                server.run(connection, f"ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}")
+            with self._built(connection, record, prepare, force=force) as (new, marking):
+                server.run(
+                    connection, f"{marking}; ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}"
+                )
         return self._branch(database, record)
 
     def branches(self) -> list[Branch]:
@@ -99,13 +101,13 @@ class Postgres:
             record = server.record_of(connection, found.id)
             assert record is not None  # noqa: S101  it was just found by it
             clone.require_idle(connection, found.id, f"The branch {branch.name!r}", force=force)
-            with self._built(connection, record, prepare, force=force) as new:
+            with self._built(connection, record, prepare, force=force) as (new, marking):
                 clone.require_idle(connection, found.id, f"The branch {branch.name!r}", force=force)
                 old = self._half_built + secrets.token_hex(6)
-                # Both in one transaction: the branch is never without a database.
+                # All in one transaction: the branch is never without a database.
                 server.run(
                     connection,
-                    f"ALTER DATABASE {server.quoted(found.id)} RENAME TO {server.quoted(old)};"
+                    f"{marking}; ALTER DATABASE {server.quoted(found.id)} RENAME TO {server.quoted(old)};"
                     f" ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(found.id)}",
                 )
             server.drop(connection, old)
@@ -165,8 +167,13 @@ class Postgres:
         self._server.close()
 
     @contextmanager
-    def _built(self, connection: Connection, record: Record, prepare: Prepare | None, *, force: bool) -> Iterator[str]:
-        """A complete database under a name that nobody looks for; dropped unless the block renames it."""
+    def _built(
+        self, connection: Connection, record: Record, prepare: Prepare | None, *, force: bool
+    ) -> Iterator[tuple[str, str]]:
+        """A complete database under a name that nobody looks for; dropped unless the block marks and renames it.
+
+        Given with the statement that marks it: together with the renaming it is one transaction, which is one flush.
+        """
         new = self._half_built + secrets.token_hex(6)
         parent = self._parent(connection, record.parent)
         if parent is not None:
@@ -178,8 +185,7 @@ class Postgres:
             clone.clone(connection, parent, new)
             if prepare is not None:
                 prepare(self.main.set(database=new))
-            server.mark(connection, new, record)
-            yield new
+            yield new, server.marking(connection, new, record)
         except BaseException:
             server.drop(connection, new)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,6 +53,8 @@ class Server:
         self._maintenance = "postgres" if url.database != "postgres" else "template1"
         self._url = url
         self._engines: dict[str, sa.Engine] = {}
+        # Also when nobody calls close: a connection that is merely forgotten is a warning of the driver's.
+        weakref.finalize(self, _dispose, self._engines)
 
     @contextmanager
     def connected(self, database: str | None = None) -> Iterator[Connection]:
@@ -68,8 +71,7 @@ class Server:
 
     def close(self) -> None:
         """Close the connection that is kept for the next call."""
-        for engine in self._engines.values():
-            engine.dispose()
+        _dispose(self._engines)
 
     def _engine(self, database: str) -> sa.Engine:
         if database not in self._engines:
@@ -84,6 +86,11 @@ class Server:
                 **kept,
             )
         return self._engines[database]
+
+
+def _dispose(engines: dict[str, sa.Engine]) -> None:
+    for engine in engines.values():
+        engine.dispose()
 
 
 @contextmanager
@@ -131,9 +138,14 @@ def comment_of(connection: Connection, database: str) -> str | None:
 
 def mark(connection: Connection, database: str, record: Record) -> None:
     """Write a record on a database."""
+    run(connection, marking(connection, database, record))
+
+
+def marking(connection: Connection, database: str, record: Record) -> str:
+    """The statement that writes a record on a database."""
     oid = connection.execute(sa.text("SELECT oid::text FROM pg_database WHERE datname = :name"), {"name": database})
     text = replace(record, identity=str(oid.scalar())).dumps()
-    run(connection, f"COMMENT ON DATABASE {quoted(database)} IS {literal(text)}")
+    return f"COMMENT ON DATABASE {quoted(database)} IS {literal(text)}"
 
 
 def record_of(connection: Connection, database: str) -> Record | None:
@@ -154,12 +166,13 @@ def records_on(connection: Connection) -> list[tuple[str, Record]]:
 @contextmanager
 def lock(connection: Connection, what: str) -> Iterator[None]:
     """Hold an advisory lock alone for the time of a block; it goes with the connection, however that ends."""
-    # Held for as long as the block takes, by a session that may have nothing to do meanwhile.
-    run(connection, f"SET lock_timeout = '{_LOCK_WAIT}'; SET idle_session_timeout = 0")
-    try:
-        connection.execute(sa.text("SELECT pg_advisory_lock(:space, :key)"), _key(what))
-    finally:
-        run(connection, "RESET lock_timeout")
+    # Held for as long as the block takes, by a session that may have nothing to do meanwhile. All of it in one message,
+    # which is one transaction: where the lock is not had in time, nothing is set either.
+    run(
+        connection,
+        f"SET lock_timeout = '{_LOCK_WAIT}'; SET idle_session_timeout = 0;"
+        " SELECT pg_advisory_lock({space}, {key}); RESET lock_timeout".format(**_key(what)),
+    )
     try:
         yield
     finally:

@@ -130,7 +130,7 @@ def _only_reads(word: str, text: str) -> bool:
 
 
 def _silenced(match: re.Match[str]) -> str:
-    """A space for a comment, an empty constant for a text; a quoted name may be a function's, and none that is known."""
+    """A space for a comment, an empty constant for a text; a quoted name may be a function's that nobody knows."""
     if match[0].startswith(("--", "/*")):
         return " "
     return " quoted_name " if match[0].startswith('"') else " '' "
