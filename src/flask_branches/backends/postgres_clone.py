@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from flask_branches.backends.postgres_server import literal, quoted, run
-from flask_branches.errors import DatabaseInUse
+from flask_branches.errors import DatabaseFailed, DatabaseInUse
 
 if sys.platform != "win32":
     import fcntl
@@ -22,9 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Row
 
 _MB = 2**20
-# Below, the checkpoints around a copy of files cost more than writing its pages to the log.
+# Below, the flushes around a copy of files cost more than writing its pages to the log.
 _COPIED_FROM = 64 * _MB
-_COPIED_FROM_WITHOUT_FSYNC = 0
 _CLONED_FROM = 32 * _MB
 _STRATEGY_SINCE = (15,)
 _CLONE_SINCE = (18,)
@@ -32,6 +33,17 @@ _CLONE_SINCE = (18,)
 _LEAVE_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _QUIET_SECONDS = 15
+
+# As pg_dump has them: `variable_is_guc_list_quote`.
+_LISTS = {
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+}
+_LISTED = re.compile(r'"((?:[^"]|"")*)"|([^",\s]+)')
 
 _FICLONE = 0x40049409
 
@@ -140,20 +152,22 @@ def _strategy(connection: Connection, source: str, found: Row[tuple[object, ...]
     version = connection.dialect.server_version_info or (0,)
     if version < _STRATEGY_SINCE:
         return
-    cloned = version >= _CLONE_SINCE and _shares_blocks(connection)
-    if cloned:
-        smallest = _CLONED_FROM if found.fsync else 0
-    else:
-        smallest = _COPIED_FROM if found.fsync else _COPIED_FROM_WITHOUT_FSYNC
-    size = smallest
-    if found.measurable and smallest:
-        size = connection.execute(sa.text("SELECT pg_database_size(:name)"), {"name": source}).scalar_one()
-    if size < smallest:
+    # Where nothing is flushed, the kernel's way to copy is never the slower one, and may share blocks.
+    cloned = version >= _CLONE_SINCE and (not found.fsync or _shares_blocks(connection))
+    if found.fsync and _size(connection, source, found) < (_CLONED_FROM if cloned else _COPIED_FROM):
         yield "STRATEGY WAL_LOG"
         return
     if cloned:
         run(connection, "SET file_copy_method = clone")
     yield "STRATEGY FILE_COPY"
+
+
+def _size(connection: Connection, source: str, found: Row[tuple[object, ...]]) -> float:
+    """A database's size; one that may not be measured counts as large."""
+    if not found.measurable:
+        return math.inf
+    size: int = connection.execute(sa.text("SELECT pg_database_size(:name)"), {"name": source}).scalar_one()
+    return size
 
 
 def _shares_blocks(connection: Connection) -> bool:
@@ -201,13 +215,22 @@ def _copy_rights(connection: Connection, source: str, new: str) -> None:
 
 
 def _copy_settings(connection: Connection, source: str, new: str) -> None:
-    """Set each value for a moment and take it from there: a list, such as search_path, cannot be written as one."""
     for each in connection.execute(_SETTINGS, {"name": source}).all():
         name, _, value = each.setting.partition("=")
         target = f"ROLE {each.role} IN DATABASE" if each.of_role else "DATABASE"
         dotted = ".".join(quoted(part) for part in name.split("."))
-        run(
-            connection,
-            f"SELECT set_config({literal(name)}, {literal(value)}, true);"  # noqa: S608  quoted, each of them
-            f" ALTER {target} {quoted(new)} SET {dotted} FROM CURRENT",
-        )
+        try:
+            run(connection, f"ALTER {target} {quoted(new)} SET {dotted} TO {_as_written(name, value)}")
+        except sa.exc.ProgrammingError as error:
+            raise DatabaseFailed(
+                f"The setting {name} of the database {source!r} cannot be given to a branch ({error.orig}): as an "
+                f"administrator, GRANT SET ON PARAMETER {name} to the role, or give it the role that it is set for."
+            ) from error
+
+
+def _as_written(name: str, value: str) -> str:
+    """A setting's value; a list of names is stored as one text, and has to be written as a list again."""
+    if name.lower() not in _LISTS:
+        return literal(value)
+    names = [bare or inner.replace('""', '"') for inner, bare in _LISTED.findall(value)]
+    return ", ".join(literal(each) for each in names) or "''"
