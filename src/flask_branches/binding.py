@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flask_branches.branch import Branch
 
 _bound: WeakSet[Engine] = WeakSet()
+_TARGET = "flask_branches_target"
 
 
 @contextmanager
@@ -61,8 +62,9 @@ def _pointed(engine: Engine, target: sa.URL) -> Iterator[None]:
     known = engine.dialect.create_connect_args(before)[1]
 
     def connect(
-        dialect: Dialect, _entry: ConnectionPoolEntry, _args: list[Any], parameters: dict[str, Any]
+        dialect: Dialect, entry: ConnectionPoolEntry, _args: list[Any], parameters: dict[str, Any]
     ) -> DBAPIConnection:
+        entry.info[_TARGET] = target
         # What the application passes beside its URL goes to the branch too.
         beside = {key: value for key, value in parameters.items() if key not in known or known[key] != value}
         arguments, named = dialect.create_connect_args(target)
@@ -70,8 +72,9 @@ def _pointed(engine: Engine, target: sa.URL) -> Iterator[None]:
 
     if not urls.is_memory(before):
         pool.dispose()
-    sa.event.listen(engine, "do_connect", connect, insert=True)
+    sa.event.listen(engine, "do_connect", connect)
     engine.url, engine.pool = target, pool.recreate()
+    sa.event.listen(engine.pool, "connect", _require_target)
     _bound.add(engine)
     try:
         yield
@@ -94,6 +97,15 @@ def _replaced(engines: dict[str | None, Engine], key: str | None, target: sa.URL
         engine.dispose()
         engines[key] = before
         _bound.discard(engine)
+
+
+def _require_target(_connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    """Refuse a connection that the application has made its own way: that leads to its own database."""
+    if _TARGET not in entry.info:
+        raise ConfigurationError(
+            "An engine of the application has a creator, or a do_connect listener that connects by itself, and "
+            "cannot be led to a branch: leave that out in tests."
+        )
 
 
 def _forget_connections() -> None:

@@ -1,4 +1,4 @@
-"""Each request of a test in a context of its own, and an application context for the test's body."""
+"""Each request and command of a test in a context of its own, and an application context for the test's body."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from flask import has_app_context
+from flask.testing import FlaskCliRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from click.testing import Result
     from flask import Flask
 
 
 @contextmanager
 def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Let no request share ``g``, the session or anything else with the test's body, whatever contexts that has.
+    """Let no request, and no command, share ``g``, the session or anything else with the test's body.
 
     pytest-flask pushes a request context around the test, and Flask's client would use it for every request: a view
-    that forgets to commit then passes.
+    that forgets to commit then passes. So does a command, which Flask runs in whatever context there is.
 
     Args:
-        app: whose requests are meant.
-        check: called when a request has been answered, in the caller's context; what it raises reaches the client.
+        app: whose requests and commands are meant.
+        check: called when one has come to its end, in the caller's context; what it raises reaches the caller.
     """
-    wsgi_app = app.wsgi_app
+    wsgi_app, runner_class = app.wsgi_app, app.test_cli_runner_class
     app.wsgi_app = _apart(wsgi_app, check)  # type: ignore[method-assign,assignment]
+    app.test_cli_runner_class = _runner_class(runner_class or FlaskCliRunner, check)
     try:
         if has_app_context():
             yield
@@ -36,6 +39,7 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
                 yield
     finally:
         app.wsgi_app = wsgi_app  # type: ignore[method-assign]
+        app.test_cli_runner_class = runner_class
 
 
 def _apart(wsgi_app: WSGIApplication, check: Callable[[], None]) -> WSGIApplication:
@@ -46,6 +50,16 @@ def _apart(wsgi_app: WSGIApplication, check: Callable[[], None]) -> WSGIApplicat
         return _Body(context, body)
 
     return run
+
+
+def _runner_class(base: type[FlaskCliRunner], check: Callable[[], None]) -> type[FlaskCliRunner]:
+    class Runner(base):  # type: ignore[valid-type,misc]
+        def invoke(self, *arguments: Any, **named: Any) -> Result:
+            result: Result = Context().run(super().invoke, *arguments, **named)
+            check()
+            return result
+
+    return Runner
 
 
 class _Body:

@@ -99,10 +99,13 @@ class Config(BaseSettings):
         """The database that was named, its password hidden in ``repr``; None where none was."""
         return None if self.database_url is None else sa.make_url(self.database_url.get_secret_value())
 
-    @property
-    def migration_url(self) -> sa.URL | None:
-        """Where migrations run; differs from :attr:`url` only where that leads through a pooler."""
-        return self.url
+    def migration_url(self, url: sa.URL) -> sa.URL:
+        """Where migrations of a database run; another place than its URL only where that leads through a pooler.
+
+        Args:
+            url: what the engine is connected to now, which may be a branch of :attr:`url`.
+        """
+        return url
 
     @property
     def engine_options(self) -> dict[str, Any]:
@@ -164,10 +167,9 @@ class NeonConfig(PostgresConfig):
                 "Set it to the connection string of a Neon branch, in the environment or in .env."
             )
 
-    @property
-    def migration_url(self) -> sa.URL | None:
+    def migration_url(self, url: sa.URL) -> sa.URL:
         """The branch's direct host: a transaction pooler has no sessions, which migrations need."""
-        return None if self.url is None else urls.direct(self.url)
+        return urls.direct(url)
 
     @property
     def engine_options(self) -> dict[str, Any]:

@@ -89,8 +89,9 @@ def migration_connection(config: Config) -> Iterator[Connection]:
     with errors_as_messages(migrating=True):
         if config.owns_database and config.environment == "sqlite":
             _make_folder_of(Path(str(engine.url.database)))
-        if config.migration_url is not None and config.migration_url != config.url:
-            engine = sa.create_engine(config.migration_url, poolclass=sa.NullPool, **config.engine_options)
+        # The engine's URL, not the settings': in a test the application works on a branch.
+        if (direct := config.migration_url(engine.url)) != engine.url:
+            engine = sa.create_engine(direct, poolclass=sa.NullPool, **config.engine_options)
         with engine.connect() as connection:
             yield connection
 

@@ -11,11 +11,11 @@ from flask import Flask, request
 from flask.cli import run_command
 
 from flask_branches import embedded
-from flask_branches.errors import NoServer
+from flask_branches.errors import ConfigurationError, NoServer
 from questions import cli, database, errors, logs
 from questions.blueprints import register_blueprints
 from questions.config import Config, load_config
-from questions.extensions import db, migrate
+from questions.extensions import branches, db, migrate
 from questions.settings_files import ConfigError
 from questions.shipped import shipped
 
@@ -47,6 +47,7 @@ def create_app(config: Config | str | None = None) -> Flask:
     logs.init_app(app, config)
     db.init_app(app)
     migrate.init_app(app, db, directory=shipped("migrations"))
+    _join_branches(app)
     register_blueprints(app)
     errors.init_app(app)
     app.cli.add_command(cli.questions)
@@ -62,6 +63,13 @@ def _own_url(app: Flask, config: Config) -> sa.URL:
         return embedded.url(_EMBEDDED_DATABASE)
     except NoServer as error:
         raise ConfigError(f"DATABASE_URL is not set, and no Postgres can stand in: {error}") from None
+
+
+def _join_branches(app: Flask) -> None:
+    try:
+        branches.init_app(app)
+    except ConfigurationError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _prepare_on_first_use(app: Flask, config: Config) -> None:

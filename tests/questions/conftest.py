@@ -13,10 +13,13 @@ from questions.models import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from click.testing import Result
     from flask import Flask
     from flask.testing import FlaskClient, FlaskCliRunner
+
+    from flask_branches import Branch
 
 
 @pytest.fixture
@@ -41,6 +44,21 @@ def ask(client: FlaskClient) -> Callable[..., dict[str, Any]]:
 def runner(app: Flask) -> FlaskCliRunner:
     """Run a command of the application."""
     return app.test_cli_runner()
+
+
+@pytest.fixture
+def unreachable_url(branch: Branch, working_directory: Path) -> sa.URL:
+    """Where there is no database, and what nobody should be shown."""
+    if branch.backend == "sqlite":
+        return sa.URL.create("sqlite", database=str(working_directory / "no_such_folder" / "q.sqlite"))
+    return sa.make_url(branch.url).set(database="no_such_database", password="hunter2")
+
+
+@pytest.fixture
+def process_settings(environment: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lead the processes that a test starts to its database."""
+    monkeypatch.setenv("QUESTIONS_CONFIG", environment)
+    monkeypatch.setenv("DATABASE_URL", database_url)
 
 
 @pytest.fixture

@@ -27,9 +27,10 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.branches(data="empty")
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_export_gives_back_what_was_imported(
-    working_directory: Path, imported: Any, runner: FlaskCliRunner, stored: Any, empty: None, suffix: str
+    working_directory: Path, imported: Any, runner: FlaskCliRunner, stored: Any, suffix: str
 ) -> None:
     """Export, import into an empty database: the same questions, character for character."""
     (working_directory / "in.jsonl").write_text("\n".join(map(json.dumps, QUESTIONS)))
@@ -47,9 +48,8 @@ def test_export_gives_back_what_was_imported(
         assert [json.loads(line) for line in lines if line] == QUESTIONS
 
 
-def test_export_writes_json_lines_to_standard_output_unless_told(
-    imported: Any, runner: FlaskCliRunner, empty: None
-) -> None:
+@pytest.mark.branches(data="empty")
+def test_export_writes_json_lines_to_standard_output_unless_told(imported: Any, runner: FlaskCliRunner) -> None:
     """A pipe needs no options."""
     imported("-", "--format", "jsonl", input=json.dumps(QUESTIONS[0]))
 
@@ -100,6 +100,7 @@ def test_a_pipe_is_written_to_and_not_replaced(runner: FlaskCliRunner, working_d
     assert (working_directory / "pipe.csv").is_fifo()
 
 
+@pytest.mark.branches(isolation="branch")
 @pytest.mark.parametrize(
     ("arguments", "redirected", "message"),
     [
@@ -113,12 +114,10 @@ def test_a_pipe_is_written_to_and_not_replaced(runner: FlaskCliRunner, working_d
     ],
 )
 def test_a_stream_that_cannot_be_used_is_a_message(
-    monkeypatch: pytest.MonkeyPatch, config: Any, environment: str, arguments: list[str], redirected: str, message: str
+    process_settings: None, monkeypatch: pytest.MonkeyPatch, arguments: list[str], redirected: str, message: str
 ) -> None:
     """Status 1 and the reason, no traceback, not even of what Python does at its end with a buffer that is full."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-    monkeypatch.setenv("QUESTIONS_CONFIG", environment)
-    monkeypatch.setenv("DATABASE_URL", config.database_url.get_secret_value())
     command = [sys.executable, "-m", "flask", "--app", "questions", "questions", *arguments]
 
     ended = subprocess.run(

@@ -18,7 +18,7 @@ from questions import create_app
 from questions.extensions import db
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flask import Flask
@@ -188,13 +188,13 @@ def test_a_folder_that_cannot_be_made_is_503(fresh: Flask, working_directory: Pa
     assert "instance" in answer.get_json()["detail"]
 
 
-def test_a_database_that_was_named_is_never_migrated_unasked(databases: object, working_directory: Path) -> None:
+def test_a_database_that_was_named_is_never_migrated_unasked(
+    other_app: Callable[..., Flask], working_directory: Path
+) -> None:
     """Only the application's own database is made for it."""
-    app = create_app(databases.config(sa.URL.create("sqlite", database=str(working_directory / "named.sqlite"))))  # type: ignore[attr-defined]
+    app = other_app(sa.URL.create("sqlite", database=str(working_directory / "named.sqlite")))
 
     answer = app.test_client().get("/questions")
 
     assert answer.status_code == 503
     assert answer.get_json()["detail"] == "The database is not migrated. Run: flask --app questions db upgrade"
-    with app.app_context():
-        db.engine.dispose()

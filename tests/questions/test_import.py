@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from questions import create_app, rows
+from questions import rows
 from questions.cli import SAMPLE
 from questions.extensions import db
 from questions.rows import _LONGEST_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flask import Flask
@@ -41,9 +41,10 @@ def as_csv(rows: list[dict[str, str]]) -> bytes:
     return text.getvalue().encode()
 
 
+@pytest.mark.branches(data="empty")
 @pytest.mark.parametrize(("name", "write"), [("q.jsonl", jsonl), ("q.ndjson", jsonl), ("q.CSV", as_csv)])
 def test_a_file_is_stored_as_it_is(
-    working_directory: Path, imported: Any, stored: Any, client: FlaskClient, empty: None, name: str, write: Any
+    working_directory: Path, imported: Any, stored: Any, client: FlaskClient, name: str, write: Any
 ) -> None:
     """Every character of a valid file arrives, in order, and can be searched; the count is shown."""
     (working_directory / name).write_bytes(write(VALID))
@@ -56,7 +57,8 @@ def test_a_file_is_stored_as_it_is(
     assert client.get("/questions").get_json()[0]["id"] > 0
 
 
-def test_titles_are_trimmed_on_the_way_in(working_directory: Path, imported: Any, stored: Any, empty: None) -> None:
+@pytest.mark.branches(data="empty")
+def test_titles_are_trimmed_on_the_way_in(working_directory: Path, imported: Any, stored: Any) -> None:
     """Import goes through the same schema as a request."""
     (working_directory / "q.jsonl").write_bytes(jsonl([{"title": " a ", "description": " b "}]))
 
@@ -102,7 +104,8 @@ def test_by_default_one_bad_row_stores_nothing_and_all_bad_rows_are_named(
     assert stored() == before
 
 
-def test_skip_invalid_stores_the_rest(working_directory: Path, imported: Any, stored: Any, empty: None) -> None:
+@pytest.mark.branches(data="empty")
+def test_skip_invalid_stores_the_rest(working_directory: Path, imported: Any, stored: Any) -> None:
     """The others are listed all the same, and the status is 0."""
     lines = [jsonl(VALID[:1])[:-1], *(line for line, _ in BAD), jsonl(VALID[1:])]
     (working_directory / "q.jsonl").write_bytes(b"\n".join(lines))
@@ -156,9 +159,10 @@ def test_a_csv_row_is_named_by_its_first_line(working_directory: Path, imported:
     ]
 
 
+@pytest.mark.branches(data="empty")
 @pytest.mark.parametrize(("written_as", "write"), [("jsonl", jsonl), ("csv", as_csv)])
 def test_standard_input_is_read_in_the_format_that_is_named(
-    imported: Any, stored: Any, empty: None, written_as: str, write: Any
+    imported: Any, stored: Any, written_as: str, write: Any
 ) -> None:
     """- is standard input."""
     result = imported("-", "--format", written_as, input=write(VALID))
@@ -167,7 +171,8 @@ def test_standard_input_is_read_in_the_format_that_is_named(
     assert stored() == [(row["title"], row["description"]) for row in VALID]
 
 
-def test_the_sample_is_worth_a_first_look(imported: Any, stored: Any, empty: None) -> None:
+@pytest.mark.branches(data="empty")
+def test_the_sample_is_worth_a_first_look(imported: Any, stored: Any) -> None:
     """The package brings two dozen valid questions, each once."""
     result = imported("--sample")
 
@@ -205,18 +210,13 @@ def test_an_empty_file_is_no_mistake(working_directory: Path, imported: Any) -> 
     assert imported("q.jsonl").output == "0 questions imported.\n"
 
 
-def test_import_without_a_database_is_a_message(working_directory: Path, databases: Any, server: sa.URL | None) -> None:
+def test_import_without_a_database_is_a_message(other_app: Callable[..., Flask], unreachable_url: sa.URL) -> None:
     """Status 1 and the reason; no traceback, no password."""
-    url = server.set(database="none", password="hunter2") if server else sa.URL.create("sqlite", database="/no/such/x")
-    app = create_app(databases.config(url))
-
-    result = app.test_cli_runner().invoke(args=["questions", "import", "--sample"])
+    result = other_app(unreachable_url).test_cli_runner().invoke(args=["questions", "import", "--sample"])
 
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: The database cannot be reached or is too busy.")
     assert "hunter2" not in result.output
-    with app.app_context():
-        db.engine.dispose()
 
 
 def test_import_into_a_database_without_tables_is_a_message(imported: Any, app: Flask) -> None:
@@ -230,6 +230,7 @@ def test_import_into_a_database_without_tables_is_a_message(imported: Any, app: 
     assert result.stderr.startswith("Error: The database is not migrated. Run: flask --app questions db upgrade (")
 
 
+@pytest.mark.branches(isolation="branch")
 def test_a_connection_that_dies_during_an_import_is_a_message(
     postgres_only: None, app: Flask, imported: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

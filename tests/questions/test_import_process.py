@@ -18,14 +18,14 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.branches(isolation="branch")
+
 ROW = json.dumps({"title": "Why?", "description": "Because."}).encode() + b"\n"
 
 
 @pytest.fixture
-def command(config: Any, environment: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def command(process_settings: None) -> list[str]:
     """`flask questions import`, for a process of its own on the test's database."""
-    monkeypatch.setenv("QUESTIONS_CONFIG", environment)
-    monkeypatch.setenv("DATABASE_URL", config.database_url.get_secret_value())
     return [sys.executable, "-m", "flask", "--app", "questions", "questions", "import"]
 
 

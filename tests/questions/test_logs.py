@@ -103,10 +103,12 @@ def test_neither_body_nor_secret_nor_query_is_logged(client: FlaskClient, lines:
     assert "a-token-for-tests" not in logged
 
 
-def test_an_exception_stays_in_its_line(app: Flask, lines: Callable[[str], list[str]]) -> None:
+def test_an_exception_stays_in_its_line(
+    app: Flask, lines: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As JSON a traceback is one string; as text it follows its line."""
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.view_functions["health.alive"] = lambda: str(1 / 0)
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", value=False)
+    monkeypatch.setitem(app.view_functions, "health.alive", lambda: str(1 / 0))
 
     assert app.test_client().get("/healthz").status_code == 500
 

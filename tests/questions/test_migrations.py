@@ -18,7 +18,7 @@ from questions.models import Question
 from questions.shipped import shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flask import Flask
@@ -26,14 +26,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bare(databases: Any) -> Iterator[Flask]:
+def bare(bare_url: str, other_app: Callable[..., Flask]) -> Iterator[Flask]:
     """An application on a database that has nothing in it."""
-    url = databases.make()
-    app = create_app(databases.config(url))
+    app = other_app(bare_url)
     with app.app_context():
         yield app
-        db.engine.dispose()
-    databases.drop(url)
 
 
 def checks(table: str) -> list[tuple[str | None, str]]:
@@ -117,6 +114,7 @@ def test_the_database_itself_holds_the_lengths(app: Flask, title: str, descripti
             db.session.commit()
 
 
+@pytest.mark.branches(isolation="branch")
 def test_the_commands_of_flask_db(runner: FlaskCliRunner) -> None:
     """`flask db` works as everywhere: it sees no difference to write a migration for, and goes down and up."""
     assert runner.invoke(args=["db", "upgrade"]).exit_code == 0
@@ -135,12 +133,9 @@ def test_the_migrations_can_be_written_as_sql(runner: FlaskCliRunner, environmen
     assert ("gin_trgm_ops" in result.output) == (environment != "sqlite")
 
 
-def test_migrating_without_a_database_is_a_message(databases: Any, server: sa.URL | None) -> None:
+def test_migrating_without_a_database_is_a_message(other_app: Callable[..., Flask], unreachable_url: sa.URL) -> None:
     """Status 1 and the reason, no traceback, no password."""
-    url = server.set(database="none", password="hunter2") if server else sa.URL.create("sqlite", database="/no/such/x")
-    app = create_app(databases.config(url))
-
-    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    result = other_app(unreachable_url).test_cli_runner().invoke(args=["db", "upgrade"])
 
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: The database cannot be reached or is too busy. Try again. (")
@@ -217,13 +212,15 @@ def test_the_search_has_an_index(postgres_only: None, app: Flask) -> None:
         assert "ix_questions_search_trgm" in "".join(plan)
 
 
-def test_without_the_right_to_trigrams_the_search_works(postgres_only: None, bare: Flask, databases: Any) -> None:
+def test_without_the_right_to_trigrams_the_search_works(
+    postgres_only: None, bare: Flask, other_app: Callable[..., Flask], word: str
+) -> None:
     """Where the role may not create the extension, the migration goes on without the index."""
-    name = f"plain_{db.engine.url.database}"
+    name = f"plain_{word}"
     with db.engine.begin() as connection:
         connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD 'p'"))
         connection.execute(sa.text(f"GRANT CREATE ON SCHEMA public TO {name}"))
-    app = create_app(databases.config(db.engine.url.set(username=name, password="p"), api_token="t"))
+    app = other_app(db.engine.url.set(username=name, password="p"), api_token="t")
     try:
         with app.app_context():
             upgrade()

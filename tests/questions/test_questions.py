@@ -45,6 +45,7 @@ def test_a_question_added_to_the_session_is_in_the_list(client: FlaskClient, wor
     assert answer.get_json() == [{"id": question.id, "title": f"What is {word}?", "description": "A word."}]
 
 
+@pytest.mark.branches(isolation="branch")
 def test_a_question_that_is_not_committed_is_not_in_the_list(client: FlaskClient, word: str) -> None:
     """A request sees what is committed, nothing of the test's own session."""
     db.session.add(Question(title=word, description="Not yet."))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., dict[str, Any]]
 
+pytestmark = pytest.mark.branches(isolation="branch")
+
 CLIENTS = 6
 
 

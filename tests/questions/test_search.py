@@ -60,7 +60,8 @@ def test_search_does_not_find_what_is_not_there(client: FlaskClient, ask: Ask, w
     assert client.get("/questions", query_string={"q": q.format(word)}).get_json() == []
 
 
-def test_an_empty_search_finds_everything(client: FlaskClient, ask: Ask, empty: None) -> None:
+@pytest.mark.branches(data="empty")
+def test_an_empty_search_finds_everything(client: FlaskClient, ask: Ask) -> None:
     """`q=` is a form that was sent empty."""
     asked = ask()
 

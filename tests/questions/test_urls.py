@@ -137,8 +137,8 @@ def test_a_pooler_is_found_in_the_query_too() -> None:
     config = NeonConfig(database_url=f"postgresql://someone@/questions?host={host}")
 
     assert config.engine_options["connect_args"]["prepare_threshold"] is None
-    assert config.migration_url is not None
-    assert config.migration_url.query["host"] == host.replace("-pooler", "")
+    assert config.url is not None
+    assert config.migration_url(config.url).query["host"] == host.replace("-pooler", "")
 
 
 def test_through_a_pooler_nothing_is_prepared_and_nothing_is_migrated() -> None:
@@ -148,6 +148,5 @@ def test_through_a_pooler_nothing_is_prepared_and_nothing_is_migrated() -> None:
     assert config.engine_options["connect_args"]["prepare_threshold"] is None
     assert config.url is not None
     assert config.url.host == "ep-cool-sea-123456-pooler.eu-central-1.aws.neon.tech"
-    assert config.migration_url == config.url.set(host="ep-cool-sea-123456.eu-central-1.aws.neon.tech")
-    direct = NeonConfig(database_url=NEON)
-    assert direct.migration_url == direct.url
+    direct = config.url.set(host="ep-cool-sea-123456.eu-central-1.aws.neon.tech")
+    assert config.migration_url(config.url) == config.migration_url(direct) == direct
