@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
 BLOCKS = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
-SERVE, TEST, USE, EMBEDDED, DEPLOY, TOX = (block.strip() for block in BLOCKS)
+SERVE, TEST, USE, EMBEDDED, DEPLOY, BRANCHES, TOX = (block.strip() for block in BLOCKS)
 
 
 def answer(url: str, deadline: float = 60) -> object:
@@ -77,14 +77,18 @@ def run(command: str, cwd: Path, programs: Path = PROGRAMS) -> str:
 @pytest.mark.usefixtures("sqlite_only")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's examples of HTTP use curl")
 def test_the_first_look(working_directory: Path) -> None:
-    """Run, import the sample, search, ask, export: each line does what the README says."""
+    """Run, import the sample, search, ask, export, branch: each line does what the README says."""
     port = free_port()
     serve = SERVE.rpartition(".venv/bin/")[2]
 
     with running(f"exec {serve} --port {port}", working_directory):
         assert answer(f"http://127.0.0.1:{port}/questions") == []
         shown = run(USE.replace("127.0.0.1:5000", f"127.0.0.1:{port}"), working_directory)
+        branched = run(BRANCHES, working_directory)
+        assert len(answer(f"http://127.0.0.1:{port}/questions")) == 25  # type: ignore[arg-type]
 
+    assert branched.splitlines()[2].split()[0] == "try-it"
+    assert "24 questions imported." in branched
     first, found, asked = shown.splitlines()[0], shown.splitlines()[1], shown.splitlines()[2]
     assert first == "24 questions imported."
     assert len(json.loads(found)) == 2
