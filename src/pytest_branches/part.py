@@ -121,8 +121,8 @@ class Part:
         return f"branches: {self.plan.describe()}"
 
     def pytest_sessionstart(self) -> None:
-        """Refuse options that cannot be used before anything runs."""
-        if self.is_set_up and not self._is_worker:
+        """Refuse options that cannot be used before anything runs, and before a test changes what they are read from."""
+        if self.is_set_up:
             with _as_usage_errors():
                 self.plan  # noqa: B018  decided now
 
