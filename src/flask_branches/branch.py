@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
+from flask_branches import urls
 from flask_branches.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ MAIN = "main"
 EMPTY = "empty"
 
 _RESERVED = (MAIN, EMPTY)
+_SPANS = "write for example 30m, 12h or 7d"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}", re.IGNORECASE)
@@ -39,9 +41,9 @@ class Branch:
     created_at: datetime
     expires_at: datetime | None
     backend: str
-    binds: Mapping[str, str] = field(default_factory=dict, repr=False)
+    binds: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     """The URLs of the other databases of the application, by bind key."""
-    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     """What its record says beside: the test run that it belongs to, the state that a template was made from."""
 
     def __repr__(self) -> str:
@@ -55,7 +57,7 @@ class Branch:
     @property
     def safe_url(self) -> str:
         """The URL with its password hidden."""
-        return sa.make_url(self.url).render_as_string()
+        return urls.shown(sa.make_url(self.url))
 
     @property
     def has_expired(self) -> bool:
@@ -135,20 +137,23 @@ def duration(value: str | timedelta, what: str = "expires_in") -> timedelta:
     Raises:
         InvalidValue: for what cannot be read, and for nothing or less.
     """
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise InvalidValue(f"{what} {value!r} is not a duration: write for example 30m, 12h or 7d.")
-        try:
-            span = timedelta(**{_UNITS[match[2]]: int(match[1])})
-            datetime.now(UTC) + span
-        except OverflowError:
-            raise InvalidValue(f"{what} {value!r} is longer than time: write for example 30m, 12h or 7d.") from None
-    else:
-        span = value
+    try:
+        span = value if isinstance(value, timedelta) else _read_span(value)
+        datetime.now(UTC) + span
+    except (TypeError, ValueError):
+        raise InvalidValue(f"{what} {value!r} is not a duration: {_SPANS}.") from None
+    except OverflowError:
+        raise InvalidValue(f"{what} {str(value)!r} is longer than time: {_SPANS}.") from None
     if span <= timedelta(0):
-        raise InvalidValue(f"{what} {str(value)!r} is over before it begins: write for example 30m, 12h or 7d.")
+        raise InvalidValue(f"{what} {str(value)!r} is over before it begins: {_SPANS}.")
     return span
+
+
+def _read_span(text: str) -> timedelta:
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def moment(value: str | datetime, what: str) -> datetime:

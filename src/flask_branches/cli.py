@@ -73,7 +73,7 @@ def list_(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([each.as_dict() for each in found], indent=2))
         return
-    main = _extension().databases.default.main.render_as_string()
+    main = urls.shown(_extension().databases.default.main)
     rows: list[tuple[str, ...]] = [(MAIN, "", main)]
     rows += [("  " * depth + each.name, _until(each), each.safe_url) for depth, each in tree(found, MAIN)]
     _table(("branch", "expires", "url"), rows)
@@ -122,14 +122,19 @@ def diff(name: str, other: str | None, *, as_json: bool) -> None:
 @_as_json
 def prune(*, yes: bool, as_json: bool) -> None:
     """Name, and with --yes delete, the branches whose time is over or whose test run has died."""
+    left = _extension().databases.sweep(dry_run=True)
     over = _extension().prune(dry_run=not yes)
     if as_json:
-        click.echo(json.dumps({"deleted": yes, "branches": [each.as_dict() for each in over]}, indent=2))
+        found = {"deleted": yes, "branches": [each.as_dict() for each in over], "half_built": left}
+        click.echo(json.dumps(found, indent=2))
         return
     for each in over:
         click.echo(f"{each.name}  {each.safe_url}  {_until(each)}")
+    for name in left:
+        click.echo(f"{name}  half built by a process that died")
+    number = len(over) + len(left)
     done = "deleted" if yes else "to delete; say --yes to do so"
-    click.echo(f"{len(over)} {'branch' if len(over) == 1 else 'branches'} {done}." if over else "Nothing to prune.")
+    click.echo(f"{number} {'branch' if number == 1 else 'branches'} {done}." if number else "Nothing to prune.")
 
 
 @branches.command()
@@ -141,8 +146,9 @@ def adopt(database_url: str, typed: str | None, *, as_json: bool) -> None:
     target = _like_main(urls.parsed(database_url, "The URL"))
     name = guard.name_of(target)
     if not as_json:
-        click.echo(f"{target.render_as_string()} has:", err=True)
-        for table, rows in guard.contents(target, {}):
+        found = guard.contents(_extension().databases, target)
+        click.echo(f"{urls.shown(target)} has:", err=True)
+        for table, rows in found:
             click.echo(f"  {table}: {rows:,} {'row' if rows == 1 else 'rows'}", err=True)
         click.echo("Tests may change and delete all of it.", err=True)
     if typed is None:

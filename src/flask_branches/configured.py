@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from flask_branches import embedded, urls
 from flask_branches.backends.postgres import Postgres
 from flask_branches.backends.sqlite import SQLite
-from flask_branches.backends.sqlite_files import folder_of
+from flask_branches.backends.sqlite_files import folder_of, lent
 from flask_branches.databases import Database, Databases
 from flask_branches.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     import sqlalchemy as sa
     from flask import Flask
@@ -48,11 +46,22 @@ def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databa
             )
         same = urls.key(url) if not urls.is_memory(url) else key
         if same in found:
-            found[same] = replace(found[same], keys=(*found[same].keys, key))
+            there = found[same]
+            found[same] = replace(there, keys=(*there.keys, key), own={**there.own, key: url})
         else:
             connect_args = _connect_args(app, key)
             found[same] = Database((key,), _backend(app, key, url, connect_args, engine), connect_args, engine)
     return Databases(list(found.values()), masked)
+
+
+def is_current(databases: Databases) -> bool:
+    """Whether they are still where they were; a server of the application's own is started where it has stopped."""
+    return all(
+        database.engine is None
+        or not embedded.is_served(database.engine)
+        or embedded.reachable(database.engine) == database.backend.main
+        for database in databases.all
+    )
 
 
 def fresh(app: Flask, main_of: Callable[[str], sa.URL]) -> Databases:
@@ -101,16 +110,7 @@ def _backend(
     if not urls.is_memory(url):
         return SQLite(url)
     name = app.name if key is None else f"{app.name}.{key}"
-    return SQLite(url, folder=folder_of(Path(app.instance_path) / f"{name}.memory"), memory=lambda: _lent(engine))
-
-
-@contextmanager
-def _lent(engine: sa.Engine) -> Iterator[sqlite3.Connection]:
-    lent = engine.raw_connection()
-    try:
-        yield lent.driver_connection  # type: ignore[misc]
-    finally:
-        lent.close()
+    return SQLite(url, folder=folder_of(Path(app.instance_path) / f"{name}.memory"), memory=lambda: lent(engine))
 
 
 def _connect_args(app: Flask, key: str | None) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import emptying, masks, urls
+from flask_branches import emptying, schema, urls
+from flask_branches.backends import postgres_server, sqlite_files
 from flask_branches.branch import MAIN, Branch
-from flask_branches.errors import MaskFailed
+from flask_branches.errors import BranchNotFound
+from flask_branches.masks import Masking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 
 RUN = "run"
-"""The label of a branch that lives no longer than a test run."""
+"""The label of a branch that lives no longer than a test run, or than the process that made it for itself."""
+_DATA = "data"
 
 
 def lock_of_run(run: str) -> str:
@@ -39,6 +42,19 @@ class Database:
     connect_args: Mapping[str, Any]
     engine: sa.Engine | None = None
     """The application's own."""
+    own: Mapping[str | None, sa.URL] = field(default_factory=dict)
+    """By key, the URLs that are not main's: a bind may go to the same database as another role."""
+
+    def url(self, key: str | None, branch: Branch) -> str:
+        """Where a branch of it is for one of its keys."""
+        own = self.own.get(key)
+        return branch.url if own is None else urls.plain(own.set(database=sa.make_url(branch.url).database))
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a SQLite file that is not there."""
+        main = self.backend.main
+        return self.backend.name == "sqlite" and not urls.is_memory(main) and not urls.sqlite_file(main).exists()
 
     def let_go(self) -> None:
         """Close the application's idle connections: a Postgres database that has any cannot be copied.
@@ -66,25 +82,32 @@ class Databases:
         self, record: Record, *, at: PointInTime | None = None, data: Data = "copy", force: bool = False
     ) -> Branch:
         """Make a branch of each, or of none."""
+        if data == "empty":
+            record = replace(record, labels={**record.labels, _DATA: data})
+        masking = Masking(self._masks, f"the branch {record.name!r} was deleted")
         with ExitStack() as undo:
-            masked = _Masked(self._masks)
             made = []
             for database in self.all:
                 database.let_go()
                 backend = database.backend
-                each = record if database is self.all[0] else _for_bind(record, backend)
-                prepare = masked.preparing(database, data)
+                each = record if database is self.all[0] else _for_bind(record, database)
                 branch = backend.create(
-                    replace(each, main=str(backend.main.database)), at=at, prepare=prepare, force=force
+                    replace(each, main=str(backend.main.database)),
+                    at=at,
+                    prepare=self._preparing(database, data, masking),
+                    force=force,
                 )
                 undo.callback(backend.delete, branch)
                 made.append(branch)
-            masked.require_all(f"the branch {record.name!r}")
             undo.pop_all()
         return self._joined(made)
 
     def get(self, name: str) -> Branch:
         """The branch of that name."""
+        if name == MAIN:
+            raise BranchNotFound(
+                "'main' is the application's own database and no branch, so it is never changed here: name a branch."
+            )
         return self._with_binds(self.default.get(name))
 
     def branches(self) -> list[Branch]:
@@ -100,18 +123,30 @@ class Databases:
                 if each.name == branch.name:
                     database.backend.delete(each)
 
+    def delete_run(self, run: str) -> None:
+        """Delete every branch that was made for a run."""
+        for each in self.branches():
+            if each.labels.get(RUN) == run:
+                self.delete(each)
+
     def reset(self, branch: Branch, *, force: bool = False) -> Branch:
         """Give each its parent's present data."""
-        masked = _Masked(self._masks)
+        if branch.parent not in {None, MAIN} and branch.parent not in {each.name for each in self.default.branches()}:
+            raise BranchNotFound(
+                f"The branch {branch.name!r} cannot be reset: its parent {branch.parent!r} is gone. Make another."
+            )
+        masking = Masking(self._masks, f"the branch {branch.name!r} was not reset")
+        data: Data = "empty" if branch.labels.get(_DATA) == "empty" else "copy"
         for database in self.all:
             database.let_go()
             each = database.backend.get(branch.name)
-            database.backend.reset(each, prepare=masked.preparing(database, "copy"), force=force)
-        masked.require_all(f"the branch {branch.name!r}")
+            database.backend.reset(each, prepare=self._preparing(database, data, masking), force=force)
         return branch
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
         """Give each another expiry, and other labels where some are given."""
+        if labels is not None and _DATA in branch.labels:
+            labels = {**labels, _DATA: branch.labels[_DATA]}
         for database in self.all:
             backend = database.backend
             updated = backend.update(backend.get(branch.name), expires_at, labels)
@@ -121,12 +156,14 @@ class Databases:
         """What changes whenever the parent does, in one of its databases or another."""
         return " ".join(each.backend.state(parent) for each in self.all)
 
-    @contextmanager
-    def schema_connection(self, name: str) -> Iterator[sa.engine.Connection]:
-        """A connection to a branch, or to main, for reading."""
-        url = self.default.main if name == MAIN else urls.parsed(self.get(name).url)
-        with connected(url, self.all[0].connect_args) as connection:
-            yield connection
+    def diff(self, name: str, other: str) -> str:
+        """What the schemas of a branch have that another's, or main's, have not."""
+        found = []
+        for database in self.all:
+            end = "" if None in database.keys else f" ({database.keys[0]})"
+            new, old = _schema(database, name), _schema(database, other)
+            found.append(schema.diff(old, new, f"{other}{end}", f"{name}{end}"))
+        return "".join(found)
 
     @property
     def longest_name(self) -> int:
@@ -137,6 +174,10 @@ class Databases:
         """Whether a branch was made for a test run that does not live any more."""
         run = branch.labels.get(RUN)
         return run is not None and not self.default.is_held(lock_of_run(run))
+
+    def is_over(self, branch: Branch) -> bool:
+        """Whether nobody needs a branch any more: its run has died; or, where it belongs to none, its time is over."""
+        return self.run_is_dead(branch) if RUN in branch.labels else branch.has_expired
 
     @contextmanager
     def run_alive(self, run: str) -> Iterator[None]:
@@ -159,67 +200,65 @@ class Databases:
             if known is not None
             else [(each, {found.name: found for found in each.backend.branches()}) for each in self.all[1:]]
         )
-        binds = {key: branch.url for key in self.all[0].keys if key is not None}
+        binds = {key: self.all[0].url(key, branch) for key in self.all[0].keys if key is not None}
         for database, found in others:
             if branch.name in found:
-                binds |= {str(key): found[branch.name].url for key in database.keys}
+                binds |= {str(key): database.url(key, found[branch.name]) for key in database.keys}
         return replace(branch, binds=binds)
 
     def _joined(self, made: list[Branch]) -> Branch:
         binds = {
-            key: branch.url
+            key: database.url(key, branch)
             for database, branch in zip(self.all, made, strict=True)
             for key in database.keys
             if key is not None
         }
         return replace(made[0], binds=binds)
 
-
-class _Masked:
-    """The masks of one operation: each has to meet its table in one of the databases."""
-
-    def __init__(self, wanted: Mapping[str, str]) -> None:
-        self._wanted = wanted
-        self._left = set(wanted)
-        self._some_table = False
-
-    def preparing(self, database: Database, data: Data) -> Prepare | None:
-        if data == "copy" and not self._wanted:
+    def _preparing(self, database: Database, data: Data, masking: Masking) -> Prepare | None:
+        if data == "copy" and not self._masks:
             return None
 
         def prepare(url: sa.URL) -> None:
             with connected(url, database.connect_args) as connection:
                 if data == "empty":
                     emptying.empty(connection)
-                self._some_table |= bool(self._wanted) and bool(sa.inspect(connection).get_table_names())
-                self._left -= masks.run(connection, self._wanted)
+                masking.run(connection, last=database is self.all[-1])
+                emptying.refresh_views(connection)
                 connection.commit()
 
         return prepare
 
-    def require_all(self, what: str) -> None:
-        """Refuse a mask that no database has a table for, unless there is no table at all: nothing was to be hidden."""
-        if self._left and self._some_table:
-            raise MaskFailed(
-                f"BRANCHES_MASKS names {', '.join(sorted(self._left))}, and no database has such a table; "
-                f"{what} was deleted. Correct the name."
-            )
-
 
 @contextmanager
 def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> Iterator[sa.engine.Connection]:
-    """A connection of one's own, gone without a trace afterwards."""
+    """A connection of one's own, gone without a trace afterwards.
+
+    Raises:
+        DatabaseFailed: where the database is out of reach, or refuses what the block does.
+    """
+    told = sqlite_files.told if url.get_backend_name() == "sqlite" else postgres_server.told
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=dict(connect_args), hide_parameters=True)
     try:
-        with engine.connect() as connection:
+        with told(url), engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()
 
 
-def _for_bind(record: Record, backend: Backend) -> Record:
+def _schema(database: Database, name: str) -> str:
+    main = database.backend.main
+    if name == MAIN and urls.is_memory(main):
+        assert database.engine is not None  # noqa: S101  it lives nowhere else
+        with sqlite_files.lent(database.engine) as lent:
+            return schema.dump_memory(lent)
+    url = main if name == MAIN else urls.parsed(database.backend.get(name).url)
+    if name == MAIN and database.is_missing:
+        raise BranchNotFound(f"The database of 'main', {urls.shown(url)}, does not exist: make it first.")
+    with connected(url, database.connect_args) as connection:
+        return schema.dump(connection)
+
+
+def _for_bind(record: Record, database: Database) -> Record:
     """A bind of SQLite whose file is missing is an empty database, as SQLite itself sees it."""
-    missing = (
-        backend.name == "sqlite" and not urls.is_memory(backend.main) and not urls.sqlite_file(backend.main).exists()
-    )
-    return replace(record, parent=None) if missing and record.parent == MAIN else record
+    return replace(record, parent=None) if database.is_missing and record.parent == MAIN else record

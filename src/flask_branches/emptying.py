@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine import Connection
 
 ALEMBIC = "alembic_version"
@@ -20,9 +23,22 @@ _POSTGRES_TABLES = sa.text(
     "  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"
     " ORDER BY 1"
 )
+_VIEWS = sa.text(
+    "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid"
+)
 _SQLITE_TABLES = sa.text(
     "SELECT '\"' || replace(name, '\"', '\"\"') || '\"' FROM sqlite_master WHERE type = 'table'"
-    " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> :keep AND sql NOT LIKE 'CREATE VIRTUAL %' ORDER BY 1"
+    " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> :keep"
+    # Of a virtual table only what holds rows of its own, and never the tables that it is made of.
+    " AND (sql NOT LIKE 'CREATE VIRTUAL %' OR sql LIKE '%USING rtree%'"
+    "  OR sql LIKE '%USING fts%' AND sql NOT LIKE '%content%=%')"
+    " AND NOT EXISTS (SELECT 1 FROM sqlite_master v WHERE v.sql LIKE 'CREATE VIRTUAL %'"
+    "  AND substr(sqlite_master.name, 1, length(v.name) + 1) = v.name || '_') ORDER BY 1"
+)
+_SQLITE_INDEXES = sa.text(
+    "SELECT '\"' || replace(name, '\"', '\"\"') || '\"', sql LIKE '%USING fts5%' FROM sqlite_master"
+    " WHERE sql LIKE 'CREATE VIRTUAL %USING fts%' AND sql LIKE '%content%=%'"
 )
 
 
@@ -52,9 +68,36 @@ def empty(connection: Connection, keep: str = ALEMBIC) -> None:
     if not names:
         return
     if connection.dialect.name == "sqlite":
-        for statement in delete_statements("sqlite", names):
-            connection.exec_driver_sql(statement)
+        with _without_triggers(connection):
+            for statement in delete_statements("sqlite", names):
+                connection.exec_driver_sql(statement)
+            for name, is_fts5 in connection.execute(_SQLITE_INDEXES).all():
+                command = "delete-all" if is_fts5 else "rebuild"
+                run(connection, f"INSERT INTO {name} ({name}) VALUES ('{command}')")  # noqa: S608  quoted there
         if connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").first():
             connection.exec_driver_sql("DELETE FROM sqlite_sequence")
     else:
-        connection.exec_driver_sql(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE")
+        run(connection, f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE")
+
+
+def refresh_views(connection: Connection) -> None:
+    """Let materialized views hold what their tables hold now; the older ones first, which others may be made from."""
+    if connection.dialect.name == "postgresql":
+        for name in connection.execute(_VIEWS).scalars().all():
+            run(connection, f"REFRESH MATERIALIZED VIEW {name}")
+
+
+def run(connection: Connection, statement: str) -> sa.CursorResult[Any]:
+    """Run a statement as it is written, whatever its names have in them."""
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+@contextmanager
+def _without_triggers(connection: Connection) -> Iterator[None]:
+    """As TRUNCATE has it: a log of deletions stays empty, and what forbids them does not."""
+    triggers = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
+    for name, _ in triggers:
+        connection.exec_driver_sql("DROP TRIGGER " + connection.dialect.identifier_preparer.quote_identifier(name))
+    yield
+    for _, sql in triggers:
+        run(connection, sql)

@@ -19,6 +19,8 @@
 
 from __future__ import annotations
 
+from flask.cli import NoAppException
+
 
 class BranchesError(Exception):
     """The root of this package's errors."""
@@ -28,8 +30,12 @@ class NoServer(BranchesError):
     """A Postgres of the application's own was asked for, and none can be had here."""
 
 
-class ConfigurationError(BranchesError):
-    """A setting of the application or of the environment that cannot be used."""
+class ConfigurationError(BranchesError, NoAppException):
+    """A setting of the application or of the environment that cannot be used.
+
+    Flask's own "this application cannot be made" error too: a factory that meets it ends a ``flask`` command with the
+    message, not with a traceback.
+    """
 
 
 class InvalidValue(BranchesError, ValueError):

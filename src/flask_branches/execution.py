@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
-from flask_branches import urls
+from flask_branches import signals, urls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import FrameType
 
     from flask_branches.branch import Branch
@@ -52,35 +51,18 @@ def run(command: list[str], extra: Mapping[str, str]) -> int:
         click.ClickException: where it cannot be started, with the status that a shell gives.
     """
     try:
-        with _held_back() as held:
+        # From before there is a process to pass them on to, and a handler, not SIG_IGN: that would be inherited.
+        with signals.held(_PASSED_ON) as arrived:
             process = subprocess.Popen(command, env={**os.environ, **extra})
-            with _passed_on(process, held):
-                status = process.wait()
+            _pass_on(process, arrived)
+            status = process.wait()
     except OSError as error:
         kind = _NotFound if isinstance(error, FileNotFoundError) else _NotExecutable
         raise kind(f"{command[0]!r} cannot be run: {error.strerror}. Correct the command after --.") from None
     return status if status >= 0 else 128 - status
 
 
-@contextmanager
-def _held_back() -> Iterator[list[int]]:
-    """Keep the signals that arrive before there is a process to pass them on to."""
-    held: list[int] = []
-    before = {}
-    for name in _PASSED_ON:
-        number = getattr(signal, name, None)
-        # A handler, not SIG_IGN: that would be inherited. What is ignored already stays so, for nohup.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, lambda number, _frame: held.append(number))
-    try:
-        yield held
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _passed_on(process: subprocess.Popen[bytes], held: list[int]) -> Iterator[None]:
+def _pass_on(process: subprocess.Popen[bytes], arrived: list[int]) -> None:
     def pass_on(number: int, _frame: FrameType | None) -> None:
         if signal.Signals(number).name in _FROM_TERMINAL and _in_foreground():
             return  # the terminal has sent it to the command too
@@ -91,14 +73,17 @@ def _passed_on(process: subprocess.Popen[bytes], held: list[int]) -> Iterator[No
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, pass_on)
-    for number in held:
-        pass_on(number, None)
-    yield
+    while arrived:
+        pass_on(arrived.pop(), None)
 
 
 def _in_foreground() -> bool:
     """Whether a terminal sends its signals to this process, and so to the command as well."""
     try:
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError, AttributeError):
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
         return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)

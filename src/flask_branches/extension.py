@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 import secrets
-import signal
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakKeyDictionary
@@ -13,15 +11,15 @@ from weakref import WeakKeyDictionary
 from flask import current_app
 
 from flask_branches import branch as branches_
-from flask_branches import config, configured, record, schema, urls
+from flask_branches import config, configured, record, signals, urls
 from flask_branches.branch import EMPTY, MAIN
 from flask_branches.cli import branches as commands
+from flask_branches.databases import RUN
 from flask_branches.errors import BranchNotFound, ConfigurationError, InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
-    from types import FrameType
 
     from flask import Flask
 
@@ -99,38 +97,16 @@ class Branches:
             BranchExists, BranchNotFound, DatabaseFailed, DatabaseInUse, InvalidValue, MaskFailed, NotSupported: as
                 their texts say.
         """
-        return self.create_labelled(
+        return self._create(
             name,
             {},
             parent=parent,
             at=at,
-            expires_at=self._expiry(expires_in, expires_at),
+            expires_in=expires_in,
+            expires_at=expires_at,
             data=data,
             force=force,
         )
-
-    def create_labelled(
-        self,
-        name: str | None,
-        labels: dict[str, str],
-        *,
-        parent: str | None = None,
-        at: str | PointInTime | None = None,
-        expires_at: datetime | None = None,
-        data: Data = "copy",
-        force: bool = False,
-    ) -> Branch:
-        """Make a branch whose record says more than who made it; for tools such as the pytest plugin."""
-        there = self.databases
-        point = None if at is None else branches_.point_in_time(at)
-        if data not in {"copy", "empty"}:
-            raise InvalidValue(f"data is {data!r}: write 'copy' or 'empty'.")
-        name = branches_.check_name(name or made_up("branch"), there.longest_name) if name != "" else _no_name()
-        parent = MAIN if parent is None else parent
-        if parent not in {MAIN, EMPTY}:
-            there.get(parent)
-        made = record.made(name, parent=None if parent == EMPTY else parent, main=None, expires_at=expires_at, **labels)
-        return there.create(made, at=point, data=data, force=force)
 
     def get(self, name: str) -> Branch:
         """The branch of that name.
@@ -182,8 +158,7 @@ class Branches:
         other = other or found.parent
         if other is None:
             raise BranchNotFound(f"The branch {name!r} began empty and has no parent: name what to compare it with.")
-        with there.schema_connection(other) as old, there.schema_connection(name) as new:
-            return schema.diff(schema.dump(old), schema.dump(new), other, name)
+        return there.diff(name, other)
 
     def prune(self, *, dry_run: bool = True) -> Sequence[Branch]:
         """The branches that nobody needs: their time is over, or the test run that they were made for has died.
@@ -194,11 +169,11 @@ class Branches:
         Only what carries this package's record is looked at. What creations that died have left half built goes too.
         """
         there = self.databases
-        over = [each for each in there.branches() if each.has_expired or there.run_is_dead(each)]
+        over = [each for each in there.branches() if there.is_over(each)]
         if not dry_run:
             for each in over:
                 there.delete(each)
-        there.sweep(dry_run=dry_run)
+            there.sweep(dry_run=False)
         return over
 
     @contextmanager
@@ -209,29 +184,56 @@ class Branches:
             name: as for :meth:`create`.
             options: the same.
         """
-        made = self.create(name, **options)  # type: ignore[arg-type]
         there = self.databases
-        try:
-            with _sigterm_raises():
-                yield made
-        finally:
-            there.delete(made)
+        run = secrets.token_hex(8)
+        # Held as a test run's lock is: what a killed process leaves behind is known at once to be nobody's.
+        with signals.raising(), there.run_alive(run):
+            try:
+                yield self._create(name, {RUN: run}, **options)  # type: ignore[arg-type]
+            finally:
+                with signals.held():
+                    there.delete_run(run)
 
     @property
     def config(self) -> Config:
         """The current application's settings."""
-        return self._configs[_app()]
+        app = _app()
+        if app not in self._configs:
+            raise ConfigurationError(f"The application {app.name!r} has no branches: call branches.init_app(app).")
+        return self._configs[app]
 
     @property
     def databases(self) -> Databases:
         """The current application's databases, as they were configured: later branches of it change nothing here."""
-        app = _app()
-        if app not in self._configs:
-            raise ConfigurationError(f"The application {app.name!r} has no branches: call branches.init_app(app).")
-        if app not in self._databases:
-            made = self._configs[app]
-            self._databases[app] = configured.of_app(app, made.backend, made.masks)
-        return self._databases[app]
+        app, settings = _app(), self.config
+        known = self._databases.get(app)
+        if known is None or not configured.is_current(known):
+            known = self._databases[app] = configured.of_app(app, settings.backend, settings.masks)
+        return known
+
+    def _create(
+        self,
+        name: str | None,
+        labels: dict[str, str],
+        *,
+        parent: str | None = None,
+        at: str | PointInTime | None = None,
+        expires_in: Lifetime = DEFAULT,
+        expires_at: str | datetime | None = None,
+        data: Data = "copy",
+        force: bool = False,
+    ) -> Branch:
+        there = self.databases
+        until = self._expiry(expires_in, expires_at)
+        point = None if at is None else branches_.point_in_time(at)
+        if data not in {"copy", "empty"}:
+            raise InvalidValue(f"data is {data!r}: write 'copy' or 'empty'.")
+        name = branches_.check_name(_made_up() if name is None else name, there.longest_name)
+        parent = MAIN if parent is None else parent
+        if parent not in {MAIN, EMPTY}:
+            there.get(parent)
+        made = record.made(name, parent=None if parent == EMPTY else parent, main=None, expires_at=until, **labels)
+        return there.create(made, at=point, data=data, force=force)
 
     def vouch(self, url: str) -> record.Record | None:
         """The record of the database that a URL leads to; None where it has none of its own."""
@@ -245,32 +247,10 @@ class Branches:
         return branches_.expiry(expires_in=self.config.expires_in if expires_in is DEFAULT else expires_in)
 
 
-def made_up(kind: str) -> str:
-    """A name that no other branch has, beginning with what it is for."""
-    return f"{kind}-{secrets.token_hex(4)}"
-
-
-def _no_name() -> str:
-    return branches_.check_name("", 1)
+def _made_up() -> str:
+    return f"branch-{secrets.token_hex(4)}"
 
 
 def _app() -> Flask:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  as Flask documents it
     return app
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, unless somebody else has a use for it."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
-from flask_branches import configured, databases, record, urls
+from flask_branches import configured, databases, emptying, record, urls
 from flask_branches.errors import DatabaseFailed, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import sqlalchemy as sa
+
+    from flask_branches.backends import Backend
     from flask_branches.databases import Databases
     from flask_branches.record import Record
 
@@ -30,49 +31,74 @@ def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
         Refused: with what was seen, and how to make a branch.
         DatabaseFailed: where it cannot be reached.
     """
-    if any(urls.key(url) == urls.key(each.backend.main) for each in there.all if not urls.is_memory(each.backend.main)):
+    if _is_own(there, url):
         raise Refused(
-            f"{source} leads to {url.render_as_string()}, the application's own database, which tests never write to. "
-            f"{_HOW}"
+            f"{source} leads to {urls.shown(url)}, the application's own database, which tests never write to. {_HOW}"
         )
-    found = _record(url)
+    found = _backend(there, url).vouch(url)
     if found is None:
         raise Refused(
-            f"{source} leads to {url.render_as_string()}, which has no record that says it may be tested on. {_HOW}; "
+            f"{source} leads to {urls.shown(url)}, which has no record that says it may be tested on. {_HOW}; "
             "or mark that database, once, with: flask branches adopt URL"
         )
     return found
 
 
-def contents(url: sa.URL, connect_args: Mapping[str, object]) -> list[tuple[str, int]]:
-    """The tables of a database and how many rows each has, so that a user sees what is about to be marked."""
-    with databases.connected(url, connect_args) as connection:
-        inspector = sa.inspect(connection)
-        quote = connection.dialect.identifier_preparer.quote
+def contents(there: Databases, url: sa.URL) -> list[tuple[str, int]]:
+    """The tables of a database and how many rows each has, so that a user sees what is about to be marked.
+
+    Raises:
+        DatabaseFailed: where it cannot be reached.
+    """
+    _require_file(url)
+    with databases.connected(url, _connect_args(there, url)) as connection:
         return [
-            (name, connection.exec_driver_sql(f"SELECT count(*) FROM {quote(name)}").scalar_one())  # noqa: S608
-            for name in sorted(inspector.get_table_names())
+            (_spoken(name), emptying.run(connection, f"SELECT count(*) FROM {name}").scalar_one())  # noqa: S608
+            for name in emptying.tables(connection, keep="")
         ]
 
 
 def adopt(there: Databases, url: sa.URL) -> None:
-    """Mark an existing database as one that may be tested on.
+    """Mark an existing database as one that may be tested on; without effect where it is marked already.
 
     Raises:
         Refused: for the application's own database, and for one whose comment the record would replace.
+        DatabaseFailed: where it cannot be reached, or may not be marked.
     """
-    if any(urls.key(url) == urls.key(each.backend.main) for each in there.all):
-        raise Refused(f"{url.render_as_string()} is the application's own database and cannot be adopted. {_HOW}")
-    name = name_of(url)
-    configured.backend_for(url).adopt(url, record.made(name, parent=None, main=None, expires_at=None))
+    if _is_own(there, url):
+        raise Refused(f"{urls.shown(url)} is the application's own database and cannot be adopted. {_HOW}")
+    backend = _backend(there, url)
+    if backend.vouch(url) is None:
+        backend.adopt(url, record.made(name_of(url), parent=None, main=None, expires_at=None))
 
 
 def name_of(url: sa.URL) -> str:
     """What a user types to say that he means this database: its name, or its file's."""
-    return urls.sqlite_file(url).name if urls.backend_of(url) == "sqlite" else str(url.database)
+    return urls.sqlite_file(url).name if urls.backend_of(url) == "sqlite" else str(url.database or url.username)
 
 
-def _record(url: sa.URL) -> Record | None:
+def _is_own(there: Databases, url: sa.URL) -> bool:
+    _require_file(url)
+    return any(each.backend.is_main(url) for each in there.all)
+
+
+def _backend(there: Databases, url: sa.URL) -> Backend:
+    return configured.backend_for(url, _connect_args(there, url))
+
+
+def _connect_args(there: Databases, url: sa.URL) -> Mapping[str, Any]:
+    """What the application passes to its driver beside the URL, such as a certificate, it needs there too."""
+    same = [each for each in there.all if each.backend.main.drivername == url.drivername]
+    return same[0].connect_args if same else {}
+
+
+def _require_file(url: sa.URL) -> None:
+    """SQLite makes a file where there is none."""
     if urls.backend_of(url) == "sqlite" and (urls.is_memory(url) or not urls.sqlite_file(url).is_file()):
-        raise DatabaseFailed(f"{url.render_as_string()} is no file: name one that exists.")
-    return configured.backend_for(url).vouch(url)
+        raise DatabaseFailed(f"{urls.shown(url)} is no file: name one that exists.")
+
+
+def _spoken(table: str) -> str:
+    """A quoted name as people know it."""
+    table = table.removeprefix("public.")
+    return table[1:-1].replace('""', '"') if table.startswith('"') and table.endswith('"') else table

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from flask_branches import emptying
 from flask_branches.backends.postgres_server import sqlstate
 from flask_branches.errors import MaskFailed
 
@@ -19,43 +20,62 @@ if TYPE_CHECKING:
 _HARMLESS = "42"
 
 
-def run(connection: Connection, masks: Mapping[str, str]) -> set[str]:
-    """Overwrite what is to be hidden.
+class Masking:
+    """The masks of one operation: each has to meet its table in one of the application's databases.
 
     Args:
-        connection: to the branch, in a transaction.
-        masks: SQL expressions by ``table.column`` or ``schema.table.column``.
-
-    Returns:
-        The keys whose tables this database has.
-
-    Raises:
-        MaskFailed: where one of them cannot be run; what the database says is shown only if it holds no data.
+        wanted: SQL expressions by ``table.column`` or ``schema.table.column``.
+        consequence: what a failure leads to, for the message.
     """
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
-    done: set[str] = set()
-    for (schema, table), columns in _by_table(masks).items():
-        if sa.inspect(connection).has_table(table, schema=schema):
-            _overwrite(connection, schema, table, columns)
-            done |= {key for key in masks if _split(key)[:2] == (schema, table)}
-    return done
+
+    def __init__(self, wanted: Mapping[str, str], consequence: str) -> None:
+        self._wanted = wanted
+        self._consequence = consequence
+        self._left = set(wanted)
+        self._some_table = False
+
+    def run(self, connection: Connection, *, last: bool) -> None:
+        """Overwrite what is to be hidden in one database.
+
+        Args:
+            connection: to the branch, in a transaction.
+            last: whether every other database has been seen before: a mask that has not met its table then never will.
+
+        Raises:
+            MaskFailed: where one of them cannot be run; what the database says is shown only if it holds no data.
+        """
+        self._some_table |= bool(self._wanted) and bool(emptying.tables(connection))
+        for (schema, table), columns in _by_table(self._wanted).items():
+            if _has_table(connection, table, schema):
+                self._overwrite(connection, schema, table, columns)
+                self._left -= {key for key in self._wanted if _split(key)[:2] == (schema, table)}
+        # In databases without any table there is nothing to be hidden.
+        if last and self._left and self._some_table:
+            raise MaskFailed(
+                f"BRANCHES_MASKS names {', '.join(sorted(self._left))}, and no database has such a table; "
+                f"{self._consequence}. Correct the name."
+            )
+
+    def _overwrite(self, connection: Connection, schema: str | None, table: str, columns: Mapping[str, str]) -> None:
+        quote = connection.dialect.identifier_preparer.quote
+        target = ".".join(quote(part) for part in (schema, table) if part)
+        changes = ", ".join(f"{quote(column)} = ({expression})" for column, expression in columns.items())
+        try:
+            connection.exec_driver_sql(
+                f"UPDATE {target} SET {changes}",  # noqa: S608  the expressions are the application's own SQL
+                execution_options={"no_parameters": True},
+            )
+        except sa.exc.DBAPIError as error:
+            names = ", ".join(f"{table}.{column}" for column in columns)
+            raise MaskFailed(
+                f"The mask of {names} failed, and {self._consequence}: {_said(error)}. Correct BRANCHES_MASKS."
+            ) from None
 
 
-def _overwrite(connection: Connection, schema: str | None, table: str, columns: Mapping[str, str]) -> None:
-    quote = connection.dialect.identifier_preparer.quote
-    target = ".".join(quote(part) for part in (schema, table) if part)
-    changes = ", ".join(f"{quote(column)} = ({expression})" for column, expression in columns.items())
-    try:
-        connection.exec_driver_sql(
-            f"UPDATE {target} SET {changes}",  # noqa: S608  the expressions are the application's own SQL
-            execution_options={"no_parameters": True},
-        )
-    except sa.exc.DBAPIError as error:
-        names = ", ".join(f"{table}.{column}" for column in columns)
-        raise MaskFailed(
-            f"The mask of {names} failed, and the branch was deleted: {_said(error)}. Correct BRANCHES_MASKS."
-        ) from None
+def _has_table(connection: Connection, table: str, schema: str | None) -> bool:
+    if schema is not None and schema not in sa.inspect(connection).get_schema_names():
+        return False
+    return sa.inspect(connection).has_table(table, schema=schema)
 
 
 def _said(error: sa.exc.DBAPIError) -> str:

@@ -6,13 +6,13 @@ import getpass
 import json
 import socket
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from flask_branches.branch import now, written
+from flask_branches.branch import moment, now, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 _FORMAT = "flask_branches"
 _VERSION = 1
@@ -57,16 +57,12 @@ def loads(text: str | None) -> Record | None:
     if not isinstance(values, dict) or values.pop(_FORMAT, None) != _VERSION:
         return None
     try:
-        expires = values["expires_at"]
-        return Record(
-            **values
-            | {
-                "created_at": datetime.fromisoformat(values["created_at"]),
-                "expires_at": None if expires is None else datetime.fromisoformat(expires),
-            }
-        )
-    except (KeyError, TypeError, ValueError):
+        for key in ("created_at", "expires_at"):
+            values[key] = None if key == "expires_at" and values[key] is None else moment(values[key], key)
+        found = Record(**values)
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
+    return found if isinstance(found.name, str) and isinstance(found.labels, dict) else None
 
 
 def _author() -> str:

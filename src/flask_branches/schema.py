@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy.engine import Connection
 
 _USER = "n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'"
 
-_SQLITE = sa.text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY tbl_name, type = 'index', name")
+_SQLITE = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY tbl_name, type = 'index', name"
 _COLUMNS = sa.text(
     "SELECT format('%I.%I', n.nspname, c.relname), concat_ws(' ', quote_ident(a.attname),"
     " format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,"
@@ -63,13 +64,18 @@ def diff(old: str, new: str, old_name: str, new_name: str) -> str:
 
 def dump(connection: Connection) -> str:
     """Every table, constraint, index, view, trigger, function and type, in an order that does not depend on age."""
-    lines = _of_sqlite(connection) if connection.dialect.name == "sqlite" else _of_postgres(connection)
-    return "".join(f"{line}\n" for line in lines)
+    if connection.dialect.name == "sqlite":
+        return _of_sqlite(connection.exec_driver_sql(_SQLITE))
+    return "".join(f"{line}\n" for line in _of_postgres(connection))
 
 
-def _of_sqlite(connection: Connection) -> Iterator[str]:
-    for statement in connection.execute(_SQLITE).scalars():
-        yield from (line.rstrip() for line in f"{statement};".splitlines())
+def dump_memory(connection: sqlite3.Connection) -> str:
+    """The same of an in-memory database."""
+    return _of_sqlite(connection.execute(_SQLITE))
+
+
+def _of_sqlite(rows: Iterable[Any]) -> str:
+    return "".join(f"{line.rstrip()}\n" for (statement,) in rows for line in f"{statement};".splitlines())
 
 
 def _of_postgres(connection: Connection) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
 
 _BACKENDS = {"sqlite": "sqlite", "postgresql": "postgres"}
 _PORT = "5432"
+_DRIVERS = ("psycopg", "psycopg2")
+# libpq takes these from the query as well.
+_SECRETS = ("password", "sslpassword")
 
 
 def parsed(url: str | sa.URL, what: str = "The database URL") -> sa.URL:
-    """A URL, for which ``postgres://`` is another word for ``postgresql://``.
+    """A URL, for which ``postgres://`` is another word for ``postgresql://``, with a driver that is installed.
 
     Raises:
         ConfigurationError: for what is none; the text is not repeated, since it may hold a password.
@@ -31,7 +35,7 @@ def parsed(url: str | sa.URL, what: str = "The database URL") -> sa.URL:
         raise ConfigurationError(
             f"{what} cannot be read: write sqlite:///file or postgresql://user:password@host/database."
         ) from None
-    return made.set(drivername="postgresql") if made.drivername == "postgres" else made
+    return made.set(drivername=_postgres()) if made.drivername in {"postgres", "postgresql"} else made
 
 
 def backend_of(url: sa.URL) -> str:
@@ -79,3 +83,16 @@ def key(url: sa.URL) -> Hashable:
 def plain(url: sa.URL) -> str:
     """A URL as text, its password included."""
     return url.render_as_string(hide_password=False)
+
+
+def shown(url: sa.URL) -> str:
+    """A URL as text for people, without any password."""
+    hidden = url.update_query_dict({key: "***" for key in url.query if key in _SECRETS})
+    return hidden.render_as_string().replace("%2A%2A%2A", "***")
+
+
+def _postgres() -> str:
+    """SQLAlchemy 2.0 and 2.1 mean different drivers where a URL names none."""
+    meant = sa.make_url("postgresql://").get_driver_name()
+    installed = [driver for driver in (meant, *_DRIVERS) if find_spec(driver)]
+    return "postgresql" if meant in installed or not installed else f"postgresql+{installed[0]}"

@@ -83,8 +83,12 @@ class Backend(Protocol):
         """The record of whatever database a URL leads to; None where it has none, or another database's."""
         ...
 
+    def is_main(self, url: sa.URL) -> bool:
+        """Whether a URL leads to main, however it is written."""
+        ...
+
     def adopt(self, url: sa.URL, record: Record) -> None:
-        """Put a record on an existing database."""
+        """Put a record on an existing database that has none."""
         ...
 
     def state(self, parent: str) -> str:
@@ -110,18 +114,22 @@ class Backend(Protocol):
 
 def tree(branches: list[Branch], root: str | None) -> list[tuple[int, Branch]]:
     """Branches in the order of a tree, each with its depth; those whose parent is gone come last, as roots."""
-    names = {branch.name for branch in branches}
     rows: list[tuple[int, Branch]] = []
+    shown: set[str] = set()
 
-    def add(parent: str | None, depth: int) -> None:
-        for branch in branches:
-            if branch.parent == parent:
-                rows.append((depth, branch))
-                add(branch.name, depth + 1)
+    def add(branch: Branch, depth: int) -> None:
+        # A name that was given anew can make two branches each other's parents.
+        if branch.name not in shown:
+            shown.add(branch.name)
+            rows.append((depth, branch))
+            for child in branches:
+                if child.parent == branch.name:
+                    add(child, depth + 1)
 
-    add(root, 1)
+    names = {branch.name for branch in branches}
     for branch in branches:
-        if branch.parent != root and branch.parent not in names:
-            rows.append((0, branch))
-            add(branch.name, 1)
+        if branch.parent == root:
+            add(branch, 1)
+    for branch in sorted(branches, key=lambda each: each.parent in names):
+        add(branch, 0)
     return rows

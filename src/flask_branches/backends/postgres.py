@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,14 @@ from flask_branches import urls
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.branch import MAIN, Branch
-from flask_branches.errors import BranchExists, BranchNotFound, NotSupported, Refused
+from flask_branches.errors import (
+    BranchesError,
+    BranchExists,
+    BranchNotFound,
+    DatabaseFailed,
+    NotSupported,
+    Refused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +37,7 @@ _NAME_BYTES = 63
 _JOIN = "__"
 _LONGEST_MAIN = 31
 _DIGEST = 8
+_CREATE = "create"
 # Long enough that no one else's database is called so by chance.
 _HALF_BUILT = "flask_branches_{main}_"
 
@@ -67,10 +75,9 @@ class Postgres:
                 "A Postgres server keeps no past to branch from: leave the point in time out, or use Neon."
             )
         database = self._prefix + record.name
-        with self._server.connected() as connection, self._alone(connection, "create"):
+        with self._alone() as connection:
             self._drop_half_built(connection)
-            if server.exists(connection, database):
-                raise BranchExists(f"There is a branch {record.name!r} already: choose another name, or delete it.")
+            self._require_free(connection, database, record.name)
             with self._built(connection, record, prepare, force=force) as (new, marking):
                 server.run(
                     connection, f"{marking}; ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}"
@@ -95,7 +102,7 @@ class Postgres:
 
     def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
         """Clone the parent anew, and exchange the two databases when the clone is complete."""
-        with self._server.connected() as connection, self._alone(connection, "create"):
+        with self._alone() as connection:
             self._drop_half_built(connection)
             found = self._found(connection, branch.name)
             record = server.record_of(connection, found.id)
@@ -125,18 +132,30 @@ class Postgres:
 
     def vouch(self, url: sa.URL) -> Record | None:
         """The record of the database that a URL leads to, on whatever server."""
-        with server.Server(url, self._server.connect_args).connected(str(url.database)) as connection:
-            return server.record_of(connection, str(url.database))
+        with self._at(url) as (connection, database):
+            return server.record_of(connection, database)
+
+    def is_main(self, url: sa.URL) -> bool:
+        """Whether a URL leads to main, by whatever name of its server; one that is out of reach is not main."""
+        if url.get_backend_name() != self.main.get_backend_name():
+            return False
+        if urls.key(url) == urls.key(self.main):
+            return True
+        with self._at(url) as (connection, database):
+            there = server.place(connection, database)
+        with suppress(DatabaseFailed), self._server.connected() as connection:
+            return there == server.place(connection, str(self.main.database))
+        return False
 
     def adopt(self, url: sa.URL, record: Record) -> None:
         """Put a record on the database as its comment."""
-        with server.Server(url, self._server.connect_args).connected(str(url.database)) as connection:
-            if server.comment_of(connection, str(url.database)) is not None:
+        with self._at(url) as (connection, database):
+            if server.comment_of(connection, database) is not None:
                 raise Refused(
-                    f"The database {url.database!r} has a comment, which the record would replace: "
+                    f"The database {database!r} has a comment, which the record would replace: "
                     "remove it with COMMENT ON DATABASE … IS NULL, or adopt another one."
                 )
-            server.mark(connection, str(url.database), record)
+            server.mark(connection, database, record)
 
     def state(self, parent: str) -> str:
         """What the server has counted of the rows written there; never twice the same while somebody may be writing."""
@@ -146,21 +165,24 @@ class Postgres:
 
     def sweep(self, *, dry_run: bool) -> list[str]:
         """Databases of creations that died; while somebody creates, nothing is called dead."""
-        with self._server.connected() as connection, server.tried_lock(connection, self._lock("create")) as free:
-            if not free:
-                return []
-            return self._half_built_ones(connection) if dry_run else self._drop_half_built(connection)
+        with self._server.connected() as connection:
+            held = server.is_held(connection, self._lock(_CREATE))
+            left = [] if held else self._half_built_ones(connection)
+        if left and not dry_run:
+            with self._alone() as connection:
+                return self._drop_half_built(connection)
+        return left
 
     @contextmanager
     def locked(self, what: str) -> Iterator[None]:
         """Hold an advisory lock of the server's."""
-        with self._server.connected() as connection, self._alone(connection, what):
+        with self._server.locked(self._lock(what)):
             yield
 
     def is_held(self, what: str) -> bool:
         """Whether a session of whatever machine holds that lock."""
-        with self._server.connected() as connection, server.tried_lock(connection, self._lock(what)) as free:
-            return not free
+        with self._server.connected() as connection:
+            return server.is_held(connection, self._lock(what))
 
     def close(self) -> None:
         """Close the connection that is kept for the next call."""
@@ -187,7 +209,9 @@ class Postgres:
                 prepare(self.main.set(database=new))
             yield new, server.marking(connection, new, record)
         except BaseException:
-            server.drop(connection, new)
+            # By another connection: an interruption has spoilt this one. What is left all the same goes next time.
+            with suppress(BranchesError), self._server.connected() as other:
+                server.drop(other, new)
             raise
 
     def _parent(self, connection: Connection, parent: str | None) -> str | None:
@@ -206,7 +230,8 @@ class Postgres:
         found = [
             self._branch(database, record)
             for database, record in server.records_on(connection)
-            if record.main == self.main.database
+            # One that is being exchanged has its record still.
+            if record.main == self.main.database and not database.startswith(self._half_built)
         ]
         return sorted(found, key=lambda each: (each.created_at, each.name))
 
@@ -243,9 +268,24 @@ class Postgres:
         return f"{what} {self.main.database}"
 
     @contextmanager
-    def _alone(self, connection: Connection, what: str) -> Iterator[None]:
-        with server.lock(connection, self._lock(what)):
-            yield
+    def _alone(self) -> Iterator[Connection]:
+        """Change main's branches alone."""
+        with server.told(self.main), self._server.locked(self._lock(_CREATE)) as connection:
+            yield connection
+
+    @contextmanager
+    def _at(self, url: sa.URL) -> Iterator[tuple[Connection, str]]:
+        database = str(url.database or url.username)
+        there = server.Server(url, self._server.connect_args)
+        with there.connected(database) as connection:
+            yield connection, database
+
+    def _require_free(self, connection: Connection, database: str, name: str) -> None:
+        if not server.exists(connection, database):
+            return
+        if any(each.name == name for each in self._listed(connection)):
+            raise BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
+        raise BranchExists(f"There is a database {database!r}, and it is no branch: choose another name.")
 
 
 def _not_found(name: str, there: list[Branch]) -> BranchNotFound:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from flask_branches.backends.postgres_server import literal, quoted, run
+from flask_branches.backends.postgres_server import literal, quoted, run, said
 from flask_branches.errors import DatabaseFailed, DatabaseInUse
 
 if sys.platform != "win32":
@@ -223,7 +223,7 @@ def _copy_settings(connection: Connection, source: str, new: str) -> None:
             run(connection, f"ALTER {target} {quoted(new)} SET {dotted} TO {_as_written(name, value)}")
         except sa.exc.ProgrammingError as error:
             raise DatabaseFailed(
-                f"The setting {name} of the database {source!r} cannot be given to a branch ({error.orig}): as an "
+                f"The setting {name} of the database {source!r} cannot be given to a branch ({said(error)}): as an "
                 f"administrator, GRANT SET ON PARAMETER {name} to the role, or give it the role that it is set for."
             ) from error
 

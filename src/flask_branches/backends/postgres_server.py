@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 # Any number that no other program on a server locks by.
 _LOCK_SPACE = 1_651_663_214
 _LOCK_WAIT = "10min"
+_TEMPLATE = "template1"
+# What main's branches are managed from where main itself is the database that servers have for that.
+_OWN = "flask_branches"
+_MADE_BY_ANOTHER = {"42P04", "23505"}
 _NO_RIGHTS = (
     "{said}. A branch is a new database, and a copy of one's own: as an administrator, run "
     'ALTER ROLE "{role}" CREATEDB, and let it own the parent.'
@@ -32,11 +37,17 @@ _REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
     "28P01": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
     "42501": (DatabaseFailed, _NO_RIGHTS),
     "42P04": (BranchExists, "{said}: choose another name, or delete that branch."),
+    "3D000": (DatabaseFailed, "The server at {place} has no such database ({said}): correct the database URL."),
     "53100": (DatabaseFailed, "The server's disk is full ({said}): free some space."),
     "53300": (DatabaseFailed, "{said}: end some sessions, or raise max_connections."),
     "55006": (DatabaseInUse, "{said}: end the sessions that use it."),
     "55P03": (DatabaseInUse, "Another process has been making a branch for {wait}: let it finish, or end it."),
 }
+_HELD = sa.text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = :space AND objid = :key"
+    " AND objsubid = 2 AND granted)"
+)
+_PLACE = sa.text("SELECT pg_postmaster_start_time()::text, oid::text FROM pg_database WHERE datname = :name")
 _RECORDS = sa.text(
     "SELECT oid::text, datname, shobj_description(oid, 'pg_database') AS comment FROM pg_database"
     " WHERE shobj_description(oid, 'pg_database') LIKE '%flask_branches%'"
@@ -49,12 +60,13 @@ class Server:
     def __init__(self, url: sa.URL, connect_args: dict[str, Any]) -> None:
         """Take note; nothing is connected."""
         self.connect_args = connect_args
-        # A session in the database to be copied would be in the way, and one that is kept in template1 in others'.
-        self._maintenance = "postgres" if url.database != "postgres" else "template1"
+        # A session in the database to be copied would be in the way.
+        self._maintenance = "postgres" if url.database != "postgres" else _TEMPLATE
         self._url = url
         self._engines: dict[str, sa.Engine] = {}
         # Also when nobody calls close: a connection that is merely forgotten is a warning of the driver's.
         weakref.finalize(self, _dispose, self._engines)
+        _servers.add(self)
 
     @contextmanager
     def connected(self, database: str | None = None) -> Iterator[Connection]:
@@ -69,14 +81,39 @@ class Server:
         with told(self._url), self._engine(database or self._maintenance).connect() as connection:
             yield connection
 
+    @contextmanager
+    def locked(self, what: str) -> Iterator[Connection]:
+        """A connection that holds a lock alone for the time of a block; what the block raises is the caller's.
+
+        Raises:
+            DatabaseFailed, DatabaseInUse: where the lock cannot be had.
+        """
+        with ExitStack() as held:
+            with told(self._url):
+                if self._maintenance == _TEMPLATE:
+                    # A session that stays there would keep others from making databases.
+                    with self.connected() as connection:
+                        _make(connection, _OWN)
+                    self._maintenance = _OWN
+                connection = held.enter_context(self._engine(self._maintenance).connect())
+                held.enter_context(lock(connection, what))
+            yield connection
+
     def close(self) -> None:
         """Close the connection that is kept for the next call."""
         _dispose(self._engines)
 
+    def forget(self) -> None:
+        """Begin anew in a forked child, where what is open is the parent's."""
+        for engine in self._engines.values():
+            engine.dispose(close=False)
+
     def _engine(self, database: str) -> sa.Engine:
         if database not in self._engines:
             kept: dict[str, Any] = (
-                {"pool_size": 1, "pool_pre_ping": True} if database == "postgres" else {"poolclass": sa.NullPool}
+                {"pool_size": 2, "pool_pre_ping": True}  # one may hold a lock for long, as a test run does
+                if database == self._maintenance != _TEMPLATE
+                else {"poolclass": sa.NullPool}
             )
             self._engines[database] = sa.create_engine(
                 self._url.set(database=database),
@@ -122,6 +159,15 @@ def exists(connection: Connection, database: str) -> bool:
     """Whether the server has a database of that name."""
     statement = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
     return connection.execute(statement, {"name": database}).first() is not None
+
+
+def _make(connection: Connection, database: str) -> None:
+    if not exists(connection, database):
+        try:
+            run(connection, f"CREATE DATABASE {quoted(database)} TEMPLATE template0")
+        except sa.exc.DBAPIError as error:
+            if sqlstate(error) not in _MADE_BY_ANOTHER:
+                raise
 
 
 def drop(connection: Connection, database: str) -> None:
@@ -170,7 +216,7 @@ def lock(connection: Connection, what: str) -> Iterator[None]:
     # which is one transaction: where the lock is not had in time, nothing is set either.
     run(
         connection,
-        f"SET lock_timeout = '{_LOCK_WAIT}'; SET idle_session_timeout = 0;"
+        f"SET lock_timeout = '{_LOCK_WAIT}'; SET idle_session_timeout = 0; SET statement_timeout = 0;"
         " SELECT pg_advisory_lock({space}, {key}); RESET lock_timeout".format(**_key(what)),
     )
     try:
@@ -179,15 +225,16 @@ def lock(connection: Connection, what: str) -> Iterator[None]:
         _unlock(connection, what)
 
 
-@contextmanager
-def tried_lock(connection: Connection, what: str) -> Iterator[bool]:
-    """Hold an advisory lock if nobody else does; tell whether that is so."""
-    free = bool(connection.execute(sa.text("SELECT pg_try_advisory_lock(:space, :key)"), _key(what)).scalar())
-    try:
-        yield free
-    finally:
-        if free:
-            _unlock(connection, what)
+def is_held(connection: Connection, what: str) -> bool:
+    """Whether a session of whatever database of the server holds a lock."""
+    held = connection.execute(_HELD, {"space": _LOCK_SPACE, "key": _key(what)["key"] % 2**32})
+    return bool(held.scalar())
+
+
+def place(connection: Connection, database: str) -> tuple[str, str] | None:
+    """What is the same for two ways to one database, and differs for two databases on whatever servers."""
+    row = connection.execute(_PLACE, {"name": database}).first()
+    return None if row is None else (row[0], row[1])
 
 
 def sqlstate(error: sa.exc.DBAPIError) -> str | None:
@@ -195,9 +242,15 @@ def sqlstate(error: sa.exc.DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
 
 
+def said(error: sa.exc.DBAPIError) -> str:
+    """What the server, or the driver, has said: its first line."""
+    return str(error.orig).strip().split("\n")[0]
+
+
 def _unlock(connection: Connection, what: str) -> None:
     if not connection.invalidated:
-        connection.execute(sa.text("SELECT pg_advisory_unlock(:space, :key)"), _key(what))
+        with suppress(sa.exc.DBAPIError):  # the connection is gone, and the lock with it
+            connection.execute(sa.text("SELECT pg_advisory_unlock(:space, :key)"), _key(what))
 
 
 def _key(what: str) -> dict[str, int]:
@@ -205,17 +258,27 @@ def _key(what: str) -> dict[str, int]:
 
 
 def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
-    said = str(error.orig).strip().split("\n")[0]
     state = sqlstate(error)
     role = url.username or "the role"
     if state is None:
-        text = f"The server at {_place(url)} cannot be reached ({said}): start it, or correct the URL."
+        text = f"The server at {_place(url)} cannot be reached ({said(error)}): start it, or correct the URL."
         return DatabaseFailed(text)
     kind, text = _REFUSALS.get(state, (DatabaseFailed, "The server at {place} refused: {said}."))
-    return kind(text.format(said=said, role=role, place=_place(url), wait=_LOCK_WAIT))
+    return kind(text.format(said=said(error), role=role, place=_place(url), wait=_LOCK_WAIT))
 
 
 def _place(url: sa.URL) -> str:
     host = url.host or ", ".join(url.normalized_query.get("host", ())) or "the default host"
     port = url.port or ", ".join(url.normalized_query.get("port", ()))
     return f"{host}:{port}" if port else host
+
+
+def _forget_connections() -> None:
+    for each in list(_servers):
+        each.forget()
+
+
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections)

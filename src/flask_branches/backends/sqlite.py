@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+import stat
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -18,8 +18,8 @@ from flask_branches import record as records
 from flask_branches import urls
 from flask_branches.backends import sqlite_files as files
 from flask_branches.branch import MAIN, Branch
-from flask_branches.errors import BranchExists, BranchNotFound, NotSupported
-from local_postgres import LocalPostgresError, locks
+from flask_branches.errors import BranchExists, BranchNotFound, DatabaseInUse, NotSupported
+from local_postgres import LocalPostgresError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
     Source = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
-_FILE = ".sqlite"
-_NEW = ".new-"
 _HEADER = 100
+_PRIVATE = 0o600
 
 
 class SQLite:
@@ -65,10 +64,10 @@ class SQLite:
             raise NotSupported("SQLite keeps no past to branch from: leave the point in time out, or use Neon.")
         path = self._path(record.name)
         with self._writing():
-            if path.exists():
-                raise BranchExists(f"There is a branch {record.name!r} already: choose another name, or delete it.")
+            self._require_free(path, record.name)
             new = self._built(record.parent, prepare)
             try:
+                files.remove(path)  # a log left behind there would be taken for the new file's
                 self._mark(path, replace(record, identity=files.identity(new)))
                 new.rename(path)
             except BaseException:
@@ -78,50 +77,63 @@ class SQLite:
 
     def branches(self) -> list[Branch]:
         """Every branch, oldest first."""
-        found = [self._read(path) for path in self._folder.glob(f"*{_FILE}{files.RECORD}")]
+        found = [
+            self._read(mark.with_name(mark.name.removesuffix(files.RECORD)))
+            for mark in self._folder.glob(f"*{files.FILE}{files.RECORD}")
+        ]
         return sorted((each for each in found if each is not None), key=lambda each: (each.created_at, each.name))
 
     def get(self, name: str) -> Branch:
         """The branch of that name."""
-        branch = self._read(self._path(name).with_name(self._path(name).name + files.RECORD))
+        branch = self._read(self._path(name))
         if branch is None:
             raise _not_found(name, self.branches())
         return branch
 
     def delete(self, branch: Branch) -> None:
-        """Delete the file and what SQLite keeps beside it."""
-        if self._folder.exists():
+        """Delete the file and what SQLite keeps beside it; only while its record still says that it is this branch."""
+        path = Path(branch.id)
+        if path.exists():
             with self._writing():
-                files.remove(Path(branch.id))
+                found = self._read(path)
+                if found is not None and found.name == branch.name:
+                    files.remove(path)
 
     def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
         """Copy the parent's pages into the branch's file: who has it open sees them with the next transaction."""
         del force
-        self.get(branch.name)
         with self._writing():
-            new = self._built(branch.parent, prepare)
+            found = self.get(branch.name)
+            new = self._built(found.parent, prepare)
             try:
-                with closing(sqlite3.connect(new)) as source, closing(sqlite3.connect(branch.id)) as target:
-                    files.copy(source, target, f"The branch {branch.name!r}")
+                with closing(sqlite3.connect(new)) as source, closing(sqlite3.connect(found.id)) as target:
+                    files.copy(source, target, f"The branch {found.name!r}")
             finally:
                 files.remove(new)
-        return branch
+        return found
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
         """Write another expiry, and other labels, into the record."""
         path = Path(branch.id)
-        record = self._record(path)
-        if record is None:
-            raise _not_found(branch.name, self.branches())
-        record = record.updated(expires_at, labels)
-        self._mark(path, record)
+        with self._writing():
+            record = self._record(path)
+            if record is None:
+                raise _not_found(branch.name, self.branches())
+            record = record.updated(expires_at, labels)
+            self._mark(path, record)
         return replace(branch, expires_at=expires_at, labels=record.labels)
 
     def vouch(self, url: sa.URL) -> Record | None:
         """The record beside the file, if it is this file's."""
-        path = urls.sqlite_file(url)
-        record = self._record(path)
-        return record if record is not None and record.identity == files.identity(path) else None
+        return self._record(urls.sqlite_file(url))
+
+    def is_main(self, url: sa.URL) -> bool:
+        """Whether a URL leads to main's file, by whatever link."""
+        if self._memory is not None or url.get_backend_name() != self.main.get_backend_name() or urls.is_memory(url):
+            return False
+        with suppress(FileNotFoundError):
+            return urls.sqlite_file(url).samefile(urls.sqlite_file(self.main))
+        return urls.key(url) == urls.key(self.main)
 
     def adopt(self, url: sa.URL, record: Record) -> None:
         """Write a record beside the file."""
@@ -144,37 +156,33 @@ class SQLite:
         """Files of creations that died; while somebody creates, nothing is called dead."""
         if self.is_held("") or not self._folder.exists():
             return []
-        left = [path.name for path in self._folder.glob(f"{_NEW}*{_FILE}")]
+        left = [path.name for path in files.half_built(self._folder)]
         if not dry_run:
             with self._writing():  # which removes them
-                for path in self._folder.glob("*.lock"):
-                    with locks.tried(path) as free:
-                        if free:
-                            path.unlink()
+                files.remove_free_locks(self._folder)
         return left
 
     @contextmanager
     def locked(self, what: str) -> Iterator[None]:
         """Hold a lock file of that name alone."""
-        self._make_folder()
-        with files.file_lock(self._lock(what)):
+        with ExitStack() as held:
+            held.callback(self._leave)
+            with self._told():
+                held.enter_context(files.file_lock(self._lock(what)))
             yield
-        self._leave()
 
     def is_held(self, what: str) -> bool:
         """Whether a process of this machine holds that lock."""
-        if not self._lock(what).exists():
-            return False
-        with locks.tried(self._lock(what)) as free:
-            return not free
+        return files.is_locked(self._lock(what))
 
     def close(self) -> None:
         """Nothing is kept open."""
 
     def _built(self, parent: str | None, prepare: Prepare | None) -> Path:
-        """A complete copy of a parent under a name that nobody looks for."""
-        new = self._folder / f"{_NEW}{secrets.token_hex(8)}{_FILE}"
+        """A complete copy of a parent under a name that nobody looks for; as private as the parent is."""
+        new = self._new()
         try:
+            new.touch(_PRIVATE)
             with self._source(parent) as source, closing(sqlite3.connect(new)) as target:
                 target.execute("PRAGMA synchronous = OFF")
                 if source is None:
@@ -184,6 +192,8 @@ class SQLite:
                     files.copy(source, target, f"The parent {parent!r}")
             if prepare is not None:
                 prepare(self._url(new))
+                files.rewrite(new, self._new())
+            new.chmod(self._mode(parent))
         except BaseException:
             files.remove(new)
             raise
@@ -195,29 +205,45 @@ class SQLite:
             yield None
         elif parent == MAIN and self._memory is not None:
             with self._memory() as connection:
+                if connection.in_transaction:
+                    raise DatabaseInUse(
+                        "The parent 'main' has an open transaction, in memory: commit or roll back first."
+                    )
                 yield connection
         else:
-            path = urls.sqlite_file(self.main) if parent == MAIN else Path(self.get(parent).id)
-            if not path.is_file():
-                raise BranchNotFound(
-                    f"The parent {parent!r} has no file at {path}: make it first, or branch from 'empty'."
-                )
-            # Opened for writing, so that the journal of a writer that died can be rolled back; nothing else is written.
-            with closing(
-                sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=files.WAIT_SECONDS)
-            ) as opened:
-                yield opened
+            with files.opened(self._parent(parent)) as connection:
+                yield connection
+
+    def _parent(self, parent: str) -> Path:
+        path = urls.sqlite_file(self.main) if parent == MAIN else self._path(parent)
+        if parent != MAIN:
+            self.get(parent)
+        if not path.is_file():
+            raise BranchNotFound(f"The parent {parent!r} has no file at {path}: make it first, or branch from 'empty'.")
+        return path
+
+    def _mode(self, parent: str | None) -> int:
+        if parent is None or (parent == MAIN and self._memory is not None):
+            return _PRIVATE
+        return stat.S_IMODE(self._parent(parent).stat().st_mode) | _PRIVATE
+
+    def _require_free(self, path: Path, name: str) -> None:
+        if self._read(path) is not None:
+            raise BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
+        if path.exists():
+            raise BranchExists(f"{path} is there, and no branch: choose another name, or move that file away.")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Change the folder alone; an orphan of a creation that died goes first, an empty folder goes last."""
+        """Change the folder alone; what creations that died have left goes first, an empty folder goes last."""
+        with self.locked(""), self._told():
+            files.tidy(self._folder)
+            yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            self._make_folder()
-            with files.file_lock(self._lock("")):
-                for path in self._folder.glob(f"{_NEW}*{_FILE}"):
-                    files.remove(path)
-                yield
-            self._leave()
+            yield
         except (OSError, sqlite3.Error, sa.exc.DBAPIError, LocalPostgresError) as error:
             raise files.failed(self._folder, error) from error
 
@@ -225,17 +251,14 @@ class SQLite:
         with suppress(OSError):  # there are branches, or somebody has just come
             self._folder.rmdir()
 
-    def _make_folder(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise files.failed(self._folder, error) from error
+    def _new(self) -> Path:
+        return self._folder / f"{files.NEW}{secrets.token_hex(8)}{files.FILE}"
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{files.as_file(name)}{_FILE}"
+        return self._folder / f"{files.as_file(name)}{files.FILE}"
 
     def _lock(self, what: str) -> Path:
-        return self._folder / f"{files.as_file(what)}.lock"
+        return self._folder / f"{files.as_file(what)}{files.LOCK}"
 
     def _url(self, path: Path) -> sa.URL:
         return sa.URL.create(
@@ -243,10 +266,12 @@ class SQLite:
         )
 
     def _record(self, path: Path) -> Record | None:
+        """The record beside a file; one that was copied there from another file's is none."""
         try:
-            return records.loads(path.with_name(path.name + files.RECORD).read_text())
-        except OSError:
+            record = records.loads(path.with_name(path.name + files.RECORD).read_text())
+        except (OSError, ValueError):
             return None
+        return record if record is not None and path.exists() and record.identity == files.identity(path) else None
 
     def _mark(self, path: Path, record: Record) -> None:
         """Write the record in one go, beside whatever reads it now."""
@@ -255,13 +280,13 @@ class SQLite:
             new.write_text(record.dumps())
             new.rename(path.with_name(path.name + files.RECORD))
         except OSError as error:
-            new.unlink(missing_ok=True)
+            with suppress(OSError):
+                new.unlink()
             raise files.failed(path, error) from error
 
-    def _read(self, mark: Path) -> Branch | None:
-        path = mark.with_name(mark.name.removesuffix(files.RECORD))
+    def _read(self, path: Path) -> Branch | None:
         record = self._record(path)
-        if record is None or not path.exists():
+        if record is None:
             return None
         return Branch(
             id=str(path),

@@ -1,0 +1,56 @@
+"""Signals kept from ending a process in the middle of what has to be finished."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_ENDING = ("SIGINT", "SIGTERM")
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Let SIGTERM end a block as Ctrl-C does, unless somebody else has a use for it."""
+    ours = _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def held(names: tuple[str, ...] = _ENDING) -> Iterator[list[int]]:
+    """Keep the signals that arrive during a block in a list; what is still in it afterwards is delivered then.
+
+    What is ignored, as nohup has it, stays ignored. Outside the main thread nothing is kept.
+    """
+    arrived: list[int] = []
+    before = {}
+    for name in names if _in_main_thread() else ():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,257 @@
+"""A small application that has nothing to do with `questions`, on every kind of database that can be branched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import orm
+
+from flask_branches import Branches, embedded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from flask_branches import Branch
+    from flask_branches.backends import Backend
+
+POSTGRES = os.environ.get("QUESTIONS_CONFIG") == "postgres"
+KINDS = ["embedded", "server"] if POSTGRES else ["file", "memory"]
+
+
+@dataclass(frozen=True)
+class World:
+    """An application with a table in its default database and one in a bind, and its branches."""
+
+    app: Flask
+    db: Any
+    Note: Any
+    Tag: Any
+    branches: Branches
+    kind: str
+
+    @property
+    def backend(self) -> Backend:
+        """How its default database is branched."""
+        return self.branches.databases.default
+
+    @property
+    def main(self) -> sa.URL:
+        """Its default database."""
+        return self.backend.main
+
+    def texts(self, model: Any = None) -> list[str]:
+        """What the application's own database holds."""
+        model = model or self.Note
+        found = list(self.db.session.scalars(sa.select(model.text).order_by(model.id)))
+        self.db.session.rollback()
+        return found
+
+    def add(self, *texts: str, model: Any = None) -> None:
+        """Write to the application's own database."""
+        self.db.session.add_all([(model or self.Note)(text=text) for text in texts])
+        self.db.session.commit()
+
+
+@dataclass(frozen=True)
+class Client:
+    """Somebody who knows nothing but a URL."""
+
+    url: str
+
+    def run(self, statement: str) -> list[Any]:
+        """Run one statement, and give its rows."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def texts(self, table: str = "note") -> list[str]:
+        """What is in a table."""
+        return [text for (text,) in self.run(f"SELECT text FROM {table} ORDER BY id")]
+
+    def add(self, text: str, table: str = "note") -> None:
+        """Write a row."""
+        quoted = text.replace("'", "''")
+        self.run(f"INSERT INTO {table} (text) VALUES ('{quoted}')")
+
+
+@pytest.fixture
+def at() -> Callable[[str | Branch], Client]:
+    """Go to a branch, or a URL, as any other program would."""
+    return lambda place: Client(place if isinstance(place, str) else place.url)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[sa.URL]:
+    """A Postgres that is known by its URL."""
+    import local_postgres
+
+    with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True) as lease:
+        address = lease.cluster.address
+        query = {"host": address.host, "port": str(address.port)}
+        yield sa.URL.create("postgresql+psycopg", username=address.user, database="postgres", query=query)
+
+
+@pytest.fixture(scope="session")
+def admin(server: sa.URL) -> Iterator[sa.engine.Connection]:
+    """A superuser of that server, in autocommit."""
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def brought_along() -> Iterator[Path]:
+    """The folder of a Postgres that applications bring along; kept running for all tests by a lease of its own."""
+    import local_postgres
+
+    base = local_postgres.throwaway_folder()
+    folder = base / "postgres"
+    with local_postgres.lease(folder):
+        yield folder
+    local_postgres.Cluster(folder).stop()
+    shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def spare() -> dict[str, list[sa.URL]]:
+    """Databases that earlier tests have left with nothing in them, by kind."""
+    return {"embedded": [], "server": []}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Finds databases for applications of the tests, and takes what is in them away."""
+
+    request: pytest.FixtureRequest
+    folder: Path
+    spare: dict[str, list[sa.URL]]
+    undo: ExitStack
+
+    def url(self, kind: str, name: str) -> sa.URL:
+        """Where a database of that kind is that has nothing in it."""
+        if kind == "memory":
+            return sa.URL.create("sqlite")
+        if kind == "file":
+            return sa.URL.create("sqlite", database=str(self.folder / f"{name}.sqlite"))
+        if self.spare[kind]:
+            return self.spare[kind].pop()
+        name = f"main_{uuid.uuid4().hex[:8]}"
+        if kind == "embedded":
+            return embedded.url(name)
+        admin: sa.engine.Connection = self.request.getfixturevalue("admin")
+        admin.execute(sa.text(f"CREATE DATABASE {name}"))
+        server: sa.URL = self.request.getfixturevalue("server")
+        return server.set(database=name)
+
+    def serve(self, app: Flask, db: Any) -> None:
+        """Let an application of the kind `embedded` have its server."""
+        folder: Path = self.request.getfixturevalue("brought_along")
+        with app.app_context():
+            for engine in db.engines.values():
+                embedded.serve(engine, folder)
+
+    def clear(self, kind: str, branches: Branches, db: Any) -> None:
+        """Take away what an application, in whose context this is called, has and has branched."""
+        there = branches.databases
+        for branch in there.branches():
+            there.delete(branch)
+        there.sweep(dry_run=False)
+        there.close()
+        db.session.remove()
+        for engine in db.engines.values():
+            if engine.dialect.name == "postgresql":
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            engine.dispose()
+            if kind in self.spare and engine.url not in self.spare[kind]:
+                self.spare[kind].append(engine.url)
+
+
+@pytest.fixture
+def places(request: pytest.FixtureRequest, tmp_path: Path, spare: dict[str, list[sa.URL]]) -> Iterator[Places]:
+    """Where applications of this test get their databases."""
+    with ExitStack() as undo:
+        yield Places(request, tmp_path, spare, undo)
+
+
+@pytest.fixture
+def make_world(places: Places, tmp_path: Path) -> Callable[..., World]:
+    """Make an application with two rows in each of its databases; its context is the current one."""
+
+    def make(
+        kind: str = KINDS[-1] if POSTGRES else KINDS[0],
+        *,
+        name: str = "app",
+        branches: Branches | None = None,
+        url: sa.URL | None = None,
+        binds: dict[str, Any] | bool = False,
+        **settings: Any,
+    ) -> World:
+        app = Flask(name, instance_path=str(tmp_path / f"{name}-instance"))
+        app.config["SQLALCHEMY_DATABASE_URI"] = url or places.url(kind, f"{name}_first")
+        app.config["SQLALCHEMY_BINDS"] = (
+            {"second": places.url(kind, f"{name}_second")} if binds is True else binds or {}
+        )
+        app.config.update(settings)
+        db = SQLAlchemy()
+        note, tag = _models(db, bind="second" in app.config["SQLALCHEMY_BINDS"])
+        branches = branches or Branches()
+        db.init_app(app)
+        branches.init_app(app)
+        if kind == "embedded":
+            places.serve(app, db)
+        places.undo.enter_context(app.app_context())
+        places.undo.callback(places.clear, kind if url is None else "named", branches, db)
+        world = World(app, db, note, tag, branches, kind)
+        db.create_all()
+        world.add("first", "second")
+        if tag:
+            world.add("red", "green", model=tag)
+        return world
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def world(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> World:
+    """The application, once on each kind of database of this run."""
+    return make_world(request.param)
+
+
+@pytest.fixture(params=KINDS)
+def two(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> World:
+    """The application with a second database, in a bind."""
+    return make_world(request.param, binds=True)
+
+
+@pytest.fixture
+def one(make_world: Callable[..., World]) -> World:
+    """The application on one kind of database, for rules that do not depend on it."""
+    return make_world()
+
+
+def _models(db: Any, *, bind: bool) -> tuple[Any, Any]:
+    class Note(db.Model):  # type: ignore[name-defined,misc]
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        text = orm.mapped_column(sa.String(100), nullable=False)
+
+    if not bind:
+        return Note, None
+
+    class Tag(db.Model):  # type: ignore[name-defined,misc]
+        __bind_key__ = "second"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        text = orm.mapped_column(sa.String(100))
+
+    return Note, Tag
