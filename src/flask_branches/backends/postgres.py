@@ -198,10 +198,10 @@ class Postgres:
         """
         new = self._half_built + secrets.token_hex(6)
         parent = self._parent(connection, record.parent)
-        if parent is not None:
+        if parent is not None and parent.sessions:
             may_end = force and record.parent != MAIN
             clone.require_idle(
-                connection, parent, f"The parent {record.parent!r}", force=may_end, forcible=record.parent != MAIN
+                connection, parent.name, f"The parent {record.parent!r}", force=may_end, forcible=record.parent != MAIN
             )
         try:
             clone.clone(connection, parent, new)
@@ -214,17 +214,17 @@ class Postgres:
                 server.drop(other, new)
             raise
 
-    def _parent(self, connection: Connection, parent: str | None) -> str | None:
+    def _parent(self, connection: Connection, parent: str | None) -> clone.Source | None:
         if parent is None:
             return None
-        if parent != MAIN:
-            return self._found(connection, parent).id
-        database = str(self.main.database)
-        if not server.exists(connection, database):
+        database = str(self.main.database) if parent == MAIN else self._found(connection, parent).id
+        found = clone.source(connection, database)
+        if found is None:
             raise BranchNotFound(
-                f"The parent 'main' is the database {database!r}, which does not exist: make it, or branch from empty."
+                f"The parent {parent!r} is the database {database!r}, which does not exist: make it, or branch from "
+                "empty."
             )
-        return database
+        return found
 
     def _listed(self, connection: Connection) -> list[Branch]:
         found = [

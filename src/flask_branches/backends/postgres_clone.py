@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy.engine import Connection, Row
+
+    Source = Row[tuple[Any, ...]]
 
 _MB = 2**20
 # Below, the flushes around a copy of files cost more than writing its pages to the log.
@@ -45,16 +47,19 @@ _LISTS = {
 }
 _LISTED = re.compile(r'"((?:[^"]|"")*)"|([^",\s]+)')
 
+# What is known of a connection, kept with it.
+_CAN_CLONE = "flask_branches_can_clone"
+_CLONING = "flask_branches_cloning"
+
 _FICLONE = 0x40049409
 
 _SESSIONS = sa.text(
     "SELECT pid, usename, application_name, state, backend_type FROM pg_stat_activity"
     " WHERE datname = :name AND pid <> pg_backend_pid() AND backend_type NOT LIKE 'autovacuum%' ORDER BY pid"
 )
-# What the view is made of, and a fifth of its price.
-_COUNT = sa.text("SELECT pg_stat_get_db_numbackends(oid) FROM pg_database WHERE datname = :name")
 _SOURCE = sa.text(
-    "SELECT d.datdba::regrole::text AS owner, d.datconnlimit AS connections, d.datacl IS NOT NULL AS has_acl,"
+    "SELECT d.datname AS name, pg_stat_get_db_numbackends(d.oid) AS sessions,"
+    " d.datdba::regrole::text AS owner, d.datconnlimit AS connections, d.datacl IS NOT NULL AS has_acl,"
     " pg_catalog.has_database_privilege(d.oid, 'CONNECT') AS measurable,"
     " EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid) AS has_settings,"
     " current_setting('fsync') = 'on' AS fsync"
@@ -78,26 +83,30 @@ _STATE = sa.text(
 )
 
 
-def clone(connection: Connection, source: str | None, new: str) -> None:
+def source(connection: Connection, database: str) -> Source | None:
+    """What has to be known of a database to clone it, in one query; None where there is none of that name."""
+    return connection.execute(_SOURCE, {"name": database}).first()
+
+
+def clone(connection: Connection, found: Source | None, new: str) -> None:
     """Create a database as a copy of another, its settings, owner and access rights included.
 
     Args:
         connection: in autocommit, to another database of the server.
-        source: what is copied, and has no sessions; None for an empty database.
+        found: what is copied, and has no sessions; None for an empty database.
         new: the name of the copy.
     """
-    if source is None:
+    if found is None:
         run(connection, f"CREATE DATABASE {quoted(new)} TEMPLATE template0")
         return
-    found = connection.execute(_SOURCE, {"name": source}).one()
-    options = [f"TEMPLATE {quoted(source)}", f"OWNER {found.owner}", *_strategy(connection, source, found)]
+    options = [f"TEMPLATE {quoted(found.name)}", f"OWNER {found.owner}", *_strategy(connection, found)]
     if found.connections != -1:
         options.append(f"CONNECTION LIMIT {found.connections}")
     run(connection, f"CREATE DATABASE {quoted(new)} {' '.join(options)}")
     if found.has_acl:
-        _copy_rights(connection, source, new)
+        _copy_rights(connection, found.name, new)
     if found.has_settings:
-        _copy_settings(connection, source, new)
+        _copy_settings(connection, found.name, new)
 
 
 def require_idle(connection: Connection, database: str, what: str, *, force: bool, forcible: bool = True) -> None:
@@ -113,8 +122,6 @@ def require_idle(connection: Connection, database: str, what: str, *, force: boo
     Raises:
         DatabaseInUse: where there are others, or any that may not be ended; it names them.
     """
-    if not connection.execute(_COUNT, {"name": database}).scalar():
-        return
     limit = time.monotonic() + _LEAVE_SECONDS
     while sessions := connection.execute(_SESSIONS, {"name": database}).all():
         if force and all(each.state == "idle" for each in sessions):
@@ -148,25 +155,26 @@ def _in_use(what: str, sessions: Sequence[Row[tuple[object, ...]]], *, advise: b
     return f"{what} is in use by {named}{more}, and can only be copied or replaced while nobody is. {remedy}{forced}."
 
 
-def _strategy(connection: Connection, source: str, found: Row[tuple[object, ...]]) -> Iterator[str]:
+def _strategy(connection: Connection, found: Source) -> Iterator[str]:
     version = connection.dialect.server_version_info or (0,)
     if version < _STRATEGY_SINCE:
         return
     # Where nothing is flushed, the kernel's way to copy is never the slower one, and may share blocks.
     cloned = version >= _CLONE_SINCE and (not found.fsync or _shares_blocks(connection))
-    if found.fsync and _size(connection, source, found) < (_CLONED_FROM if cloned else _COPIED_FROM):
+    if found.fsync and _size(connection, found) < (_CLONED_FROM if cloned else _COPIED_FROM):
         yield "STRATEGY WAL_LOG"
         return
-    if cloned:
+    if cloned and not connection.info.get(_CLONING):
         run(connection, "SET file_copy_method = clone")
+        connection.info[_CLONING] = True
     yield "STRATEGY FILE_COPY"
 
 
-def _size(connection: Connection, source: str, found: Row[tuple[object, ...]]) -> float:
+def _size(connection: Connection, found: Source) -> float:
     """A database's size; one that may not be measured counts as large."""
     if not found.measurable:
         return math.inf
-    size: int = connection.execute(sa.text("SELECT pg_database_size(:name)"), {"name": source}).scalar_one()
+    size: int = connection.execute(sa.text("SELECT pg_database_size(:name)"), {"name": found.name}).scalar_one()
     return size
 
 
@@ -175,9 +183,9 @@ def _shares_blocks(connection: Connection) -> bool:
 
     Tried with two files that have no name, so only where this process may write to the server's folder.
     """
-    known: bool | None = connection.info.get("flask_branches_clones")
+    known: bool | None = connection.info.get(_CAN_CLONE)
     if known is None:
-        known = connection.info["flask_branches_clones"] = _can_clone(_data_folder(connection))
+        known = connection.info[_CAN_CLONE] = _can_clone(_data_folder(connection))
     return known
 
 
