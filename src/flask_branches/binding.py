@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from flask_branches.branch import Branch
 
 _bound: WeakSet[Engine] = WeakSet()
+# Where an engine is led, the innermost block's last: a test can have a branch of its own inside a session that has one.
+_led: WeakKeyDictionary[Engine, list[sa.URL]] = WeakKeyDictionary()
 _TARGET = "flask_branches_target"
 
 
@@ -59,29 +61,44 @@ def is_on(app: Flask, branch: Branch) -> bool:
 def _pointed(engine: Engine, target: sa.URL) -> Iterator[None]:
     """Connect an engine elsewhere. Its pool is put aside and not disposed of: an in-memory database lives in it."""
     before, pool = engine.url, engine.pool
-    known = engine.dialect.create_connect_args(before)[1]
+    with ExitStack() as undo:
+        if not urls.is_memory(before):
+            pool.dispose()
+        if engine not in _led:
+            undo.enter_context(_leading(engine))
+        _led[engine].append(target)
+        undo.callback(_led[engine].pop)
+        engine.url, engine.pool = target, pool.recreate()
+        sa.event.listen(engine.pool, "connect", _require_target)
+        try:
+            yield
+        finally:
+            engine.pool.dispose()
+            engine.url, engine.pool = before, pool if urls.is_memory(before) else pool.recreate()
+
+
+@contextmanager
+def _leading(engine: Engine) -> Iterator[None]:
+    """Let whatever an engine connects to be where it is led."""
+    targets = _led[engine] = []
+    known = engine.dialect.create_connect_args(engine.url)[1]
 
     def connect(
         dialect: Dialect, entry: ConnectionPoolEntry, _args: list[Any], parameters: dict[str, Any]
     ) -> DBAPIConnection:
-        entry.info[_TARGET] = target
+        entry.info[_TARGET] = target = targets[-1]
         # What the application passes beside its URL goes to the branch too.
         beside = {key: value for key, value in parameters.items() if key not in known or known[key] != value}
         arguments, named = dialect.create_connect_args(target)
         return dialect.connect(*arguments, **{**named, **beside})
 
-    if not urls.is_memory(before):
-        pool.dispose()
     sa.event.listen(engine, "do_connect", connect)
-    engine.url, engine.pool = target, pool.recreate()
-    sa.event.listen(engine.pool, "connect", _require_target)
     _bound.add(engine)
     try:
         yield
     finally:
         sa.event.remove(engine, "do_connect", connect)
-        engine.pool.dispose()
-        engine.url, engine.pool = before, pool if urls.is_memory(before) else pool.recreate()
+        del _led[engine]
         _bound.discard(engine)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -24,18 +25,24 @@ if TYPE_CHECKING:
 _SKIPPED = {"__pycache__"}
 
 
-def migrate(app: Flask, branch: Branch) -> None:
+def migrate(app: Flask, branch: Branch, root: Path | None = None) -> None:
     """Bring a branch to the newest migration; without Flask-Migrate, make the tables that are missing.
 
     The application works on the branch meanwhile: whatever its ``env.py`` asks it for, it gets the branch.
 
+    Args:
+        app: the application.
+        branch: what is migrated.
+        root: where its folder of migrations is looked for; by default, the working directory.
+
     Raises:
         MigrationFailed: with what went wrong.
     """
+    migrations = folder(app, root)
     try:
-        with bound(app, branch), app.app_context(), _loggers_kept():
-            if folder(app) is not None:
-                _upgrade()
+        with bound(app, branch), app.app_context(), _loggers_kept(), _as_on_the_command_line():
+            if migrations is not None:
+                _upgrade(migrations)
             else:
                 app.extensions["sqlalchemy"].create_all()
     except MigrationFailed:
@@ -47,10 +54,10 @@ def migrate(app: Flask, branch: Branch) -> None:
         ) from error
 
 
-def fingerprint(app: Flask) -> str:
+def fingerprint(app: Flask, root: Path | None = None) -> str:
     """A digest of what :func:`migrate` would do: of every file of the migrations, or of the models' tables."""
     digest = sha256()
-    migrations = folder(app)
+    migrations = folder(app, root)
     if migrations is None:
         for line in _tables(app):
             digest.update(line.encode())
@@ -61,21 +68,20 @@ def fingerprint(app: Flask) -> str:
     return digest.hexdigest()[:12]
 
 
-def folder(app: Flask) -> Path | None:
+def folder(app: Flask, root: Path | None = None) -> Path | None:
     """Where the migrations are; None for an application without Flask-Migrate, or without a folder yet."""
     configured = app.extensions.get("migrate")
     if configured is None:
         return None
-    path = Path(configured.directory)
-    path = path if path.is_absolute() else Path.cwd() / path
+    path = (root or Path.cwd()) / configured.directory
     return path if (path / "env.py").is_file() else None
 
 
-def _upgrade() -> None:
+def _upgrade(migrations: Path) -> None:
     from flask_migrate import upgrade
 
     try:
-        upgrade()
+        upgrade(directory=str(migrations))
     except SystemExit as error:  # Flask-Migrate's way to say that Alembic refused; the log has the reason
         raise MigrationFailed("Alembic refused the migrations; run flask db upgrade to see why.") from error
 
@@ -89,6 +95,15 @@ def _tables(app: Flask) -> Iterator[str]:
             yield f"{key}: {sa.schema.CreateTable(table).compile(dialect=dialect)}"
             for index in sorted(table.indexes, key=lambda each: str(each.name)):
                 yield str(sa.schema.CreateIndex(index).compile(dialect=dialect))
+
+
+@contextmanager
+def _as_on_the_command_line() -> Iterator[None]:
+    """A test run's filters are not meant for migrations: Flask-Migrate's own ``env.py`` calls what is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from flask_branches.binding import bound
+from flask_branches import urls
+from flask_branches.binding import bound, is_on
 from flask_branches.configured import engines_of
 from flask_branches.contexts import apart
 from flask_branches.errors import IsolationError
@@ -59,6 +60,19 @@ def wish(item: pytest.Item) -> Wish:
         raise pytest.UsageError(f"{item.nodeid}: the marker branches is wrong: {said}") from None
 
 
+def branch_for(request: pytest.FixtureRequest, wanted: Wish, app: Flask | None) -> Branch:
+    """The branch that a test works on: the session's, unless it asks for one of its own or has made its app on that."""
+    if wanted.isolation == "branch":
+        own: Branch = request.getfixturevalue("own_branch")
+        return own
+    if "own_branch" in request.fixturenames and app is not None:
+        own = request.getfixturevalue("own_branch")
+        if is_on(app, own):
+            return own
+    shared: Branch = request.getfixturevalue("branch")
+    return shared
+
+
 @contextmanager
 def isolated(app: Flask, branch: Branch, wanted: Wish) -> Iterator[None]:
     """Let an application work on a branch for the time of a test."""
@@ -68,14 +82,21 @@ def isolated(app: Flask, branch: Branch, wanted: Wish) -> Iterator[None]:
             isolation = undo.enter_context(Isolation(app, empty=wanted.data == "empty"))
             undo.enter_context(apart(app, isolation.raise_swallowed))
         else:
+            # A branch of the test's own is deleted next, and an existing one may be copied.
+            undo.callback(close_pools, app)
             if wanted.data == "empty":
                 _empty(app)
+            close_pools(app)  # a live_server would inherit what is in them
             undo.enter_context(apart(app))
-        try:
-            yield
-        finally:
-            if wanted.isolation != "rollback":
-                undo.callback(_close_pools, app)
+        yield
+
+
+def close_pools(app: Flask) -> None:
+    """Close an application's idle connections; not by ``dispose``, of which listeners hear."""
+    for engine in engines_of(app).values():
+        if not urls.is_memory(engine.url):
+            engine.pool.dispose()
+            engine.pool = engine.pool.recreate()
 
 
 def refuse_live_server(request: pytest.FixtureRequest, wanted: Wish) -> None:
@@ -90,11 +111,19 @@ def refuse_live_server(request: pytest.FixtureRequest, wanted: Wish) -> None:
         raise IsolationError(
             f"live_server answers from another process, which sees nothing of a test's transaction. {REMEDY}"
         )
-    if request.config.getini("live_server_scope") != "function" and wanted.isolation == "branch":
+    if wanted.isolation == "branch" and _live_server_scope(request) not in {"function", None}:
         raise IsolationError(
             "live_server lives as long as its scope, and each test has another branch: "
             "set live_server_scope = function in pytest's ini file."
         )
+
+
+def _live_server_scope(request: pytest.FixtureRequest) -> str | None:
+    """The scope of pytest-flask's; None for a project's own."""
+    try:
+        return str(request.config.getini("live_server_scope"))
+    except ValueError:
+        return None
 
 
 def _empty(app: Flask) -> None:
@@ -103,9 +132,3 @@ def _empty(app: Flask) -> None:
     for engine in engines_of(app).values():
         with engine.begin() as connection:
             emptying.empty(connection)
-
-
-def _close_pools(app: Flask) -> None:
-    """A branch of the test's own is deleted next, and a session's one may be copied."""
-    for engine in engines_of(app).values():
-        engine.pool.dispose()

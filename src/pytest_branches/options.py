@@ -6,10 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator, Mapping
 
 APP = "branches_app"
+FILES = (".env.test", ".env")
 
 OPTIONS = {
     "backend": (
@@ -22,6 +25,8 @@ OPTIONS = {
     "url": ("URL", "an existing branch to test on, as it is"),
     "expire": ("DURATION", "when a branch goes that nobody deletes: 90s, 30m, 12h, 7d (default 1h)"),
 }
+
+_WRITTEN = pytest.StashKey["dict[str, Mapping[str, str | None]]"]()
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,33 @@ def add(parser: pytest.Parser) -> None:
 
 
 def get(config: pytest.Config, name: str) -> Option:
-    """The value that counts: an option before the environment, that before the ini file."""
+    """The value that counts: an option before the environment and its files, those before the ini file.
+
+    An empty option takes back what the other places say. An empty variable is one that is not set, as a secret that a
+    build has not been given.
+    """
     given = config.getoption(f"branches_{name}")
     if given is not None:
         return Option(given, f"--branches-{name}")
     variable = f"BRANCHES_{name.upper()}"
-    if os.environ.get(variable):
-        return Option(os.environ[variable], variable)
+    for where, values in variables(config):
+        if values.get(variable):
+            return Option(values[variable], f"{variable}{where}")
     return Option(config.getini(f"branches_{name}") or None, f"branches_{name}")
+
+
+def variables(config: pytest.Config) -> Iterator[tuple[str, Mapping[str, str | None]]]:
+    """The environment and the files beside the ini file that stand in for it, each with the words to name it by."""
+    yield "", os.environ
+    for name in FILES:
+        yield f" in {name}", written(config, name)
+
+
+def written(config: pytest.Config, name: str) -> Mapping[str, str | None]:
+    """The variables of a file such as ``.env``."""
+    from dotenv import dotenv_values
+
+    known = config.stash.setdefault(_WRITTEN, {})
+    if name not in known:
+        known[name] = dotenv_values(config.rootpath / name)
+    return known[name]

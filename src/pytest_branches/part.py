@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pytest
 
 from pytest_branches import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from flask import Flask
 
     from flask_branches import Branch
     from pytest_branches.plan import Plan
+    from pytest_branches.redaction import Redaction
     from pytest_branches.run import Run
 
-_ASKING = {"app", "branch", "own_branch", "database_url"}
-_MASTER = "master"
-_NAME = "branches-run"
+MASTER = "master"
+"""The only process of a run, or the controller of its workers."""
 
-FAILED = pytest.StashKey[bool]()
+_ASKING = {"branch", "own_branch", "database_url"}
 
 
 class Part:
@@ -34,38 +30,34 @@ class Part:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._input: dict[str, Any] | None = getattr(config, "workerinput", {}).get("branches")
-        self._is_worker = hasattr(config, "workerinput")
         self._plan: Plan | Exception | None = None
         self._run: Run | Exception | None = None
         self._branch: Branch | None = None
-        self._failed: set[str] = set()
-        self._kept: list[Branch] = []
-        self._given: dict[str, Branch] = {}
-
-    @property
-    def is_set_up(self) -> bool:
+        self._redaction: Redaction | None = None
+        self._stack = ExitStack()
+        self._apps: WeakSet[Flask] = WeakSet()
+        self.is_worker = hasattr(config, "workerinput")
+        self.is_set_up = bool(config.getini(options.APP))
         """Whether the project has named its application."""
-        return bool(self._config.getini(options.APP))
+        self.worker = str(getattr(config, "workerinput", {}).get("workerid", MASTER))
+        """This process's name in the run."""
 
     @property
     def plan(self) -> Plan:
-        """What the run tests on."""
+        """What the run tests on; from now on, nothing in this process connects to the application's own databases."""
         if self._plan is None:
             from flask_branches import BranchesError
             from pytest_branches.plan import decide
+            from pytest_branches.watch import watched
 
             try:
                 self._plan = decide(self._config)
+                self._stack.enter_context(watched(self._plan))
             except BranchesError as error:
                 self._plan = error
         if isinstance(self._plan, Exception):
             raise self._plan
         return self._plan
-
-    @property
-    def worker(self) -> str:
-        """This process's name in the run."""
-        return str(getattr(self._config, "workerinput", {}).get("workerid", _MASTER))
 
     @property
     def run(self) -> Run:
@@ -74,7 +66,7 @@ class Part:
 
         if self._run is None:
             try:
-                self._run = self._joined() if self._is_worker else self._begun()
+                self._run = self._joined() if self.is_worker else self._begun()
             except BranchesError as error:
                 self._run = error
         if isinstance(self._run, Exception):
@@ -83,7 +75,7 @@ class Part:
 
     @property
     def branch(self) -> Branch:
-        """This process's branch."""
+        """This process's branch; a module-level application works on it until the end."""
         if self._branch is None:
             run = self.run
             if self._input is not None:
@@ -91,106 +83,88 @@ class Part:
 
                 self._branch = from_input(self._input["branch"])
             else:
-                self._branch = self._given[_MASTER] = run.worker_branch(_MASTER)
+                self._branch = run.worker_branch(MASTER)
+            if self.plan.module is not None:
+                from flask_branches.binding import bound
+
+                self._stack.enter_context(bound(self.plan.app, self._branch))
         return self._branch
 
-    def concerns(self, request: pytest.FixtureRequest) -> bool:
+    @property
+    def branch_made(self) -> Branch | None:
+        """This process's branch, if it has one by now."""
+        return self._branch
+
+    def own_branch(self) -> Branch:
+        """A branch for one test."""
+        if self.plan.kind == "existing":
+            from pytest_branches.isolating import close_pools
+
+            for app in self._apps:
+                close_pools(app)  # it is copied from what they are connected to
+        return self.run.own_branch(self.worker)
+
+    def asks(self, item: pytest.Item) -> bool:
+        """Whether a test asks for a branch, whatever application it has."""
+        names = getattr(item, "fixturenames", ())
+        return bool(_ASKING.intersection(names)) or item.get_closest_marker("branches") is not None
+
+    def concerns(self, item: pytest.Item) -> bool:
         """Whether a test has anything to do with the application's database."""
-        asked = _ASKING.intersection(request.fixturenames)
-        return bool(asked) or request.node.get_closest_marker("branches") is not None
+        if not self.is_set_up:
+            return item.get_closest_marker("branches") is not None  # which must not pass unnoticed
+        return self.asks(item) or "app" in getattr(item, "fixturenames", ()) or self._imports_app(item)
 
     def app_of(self, request: pytest.FixtureRequest) -> Flask | None:
-        """The application that a test works with: its fixture, else the one that the ini names, if tests have it."""
+        """The application that a test works with, if it has a database: its fixture, else the module-level one."""
+        from flask import Flask
+
+        plan = self.plan
         if "app" in request.fixturenames:
-            found: Flask = request.getfixturevalue("app")
-            return found
-        return self.plan.app if self.plan.is_module_level else None
-
-    def kept(self, branch: Branch) -> None:
-        """Let a branch outlive the run, and say so at its end."""
-        self._kept.append(self.run.keep(branch))
-
-    def keeps(self, *, failed: bool) -> bool:
-        """Whether a branch is to outlive the run."""
-        return self.plan.keep == "always" or (self.plan.keep == "failed" and failed)
-
-    def pytest_report_header(self) -> str | None:
-        """Which database, from which parent, and why."""
-        if not self.is_set_up or self._is_worker:
+            found = request.getfixturevalue("app")
+        else:
+            found = plan.app if plan.module is not None else None
+        if not isinstance(found, Flask) or "sqlalchemy" not in found.extensions:
             return None
-        return f"branches: {self.plan.describe()}"
+        self._apps.add(found)
+        return found
 
-    def pytest_sessionstart(self) -> None:
-        """Refuse options that cannot be used before anything runs, and before a test changes what they are read from."""
-        if self.is_set_up:
-            with _as_usage_errors():
-                self.plan  # noqa: B018  decided now
+    def redaction(self) -> Redaction | None:
+        """What hides the passwords that this process knows of; None where it knows of no database."""
+        if self._redaction is None and self._plan is not None and not isinstance(self._plan, Exception):
+            from pytest_branches.redaction import Redaction
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
-        """Remember which tests have failed."""
-        report: pytest.TestReport = yield  # type: ignore[assignment]
-        if report.failed:
-            item.stash[FAILED] = True
-        return report  # type: ignore[return-value]
+            plan = self._plan
+            self._redaction = Redaction([*plan.own, *([plan.url] if plan.url else [])])
+        return self._redaction
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember which worker has met a failure."""
-        if report.failed:
-            self._failed.add(str(getattr(report, "worker_id", _MASTER)))
+    def let_go(self) -> None:
+        """Let a module-level application have its own database again: its branch is about to be deleted."""
+        self._stack.close()
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401  xdist's
-        """In the controller: make a worker's branch before there is a worker."""
-        if not self.is_set_up:
-            return
-        from pytest_branches.run import as_input
-
-        worker = node.workerinput["workerid"]
-        with _as_usage_errors():
-            branch = self._given[worker] = self.run.worker_branch(worker)
-        node.workerinput["branches"] = as_input(self.run, branch)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ANN401  xdist's
-        """In the controller: delete what a worker has left, however it ended."""
-        worker = node.workerinput["workerid"]
-        if worker in self._given:
-            failed = error is not None or worker in self._failed
-            self._finish(worker, failed=failed)
-
-    def pytest_sessionfinish(self) -> None:
-        """Without workers: delete the branch, or keep it."""
-        if _MASTER in self._given:
-            self._finish(_MASTER, failed=bool(self._failed))
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the branches that are kept."""
-        if self._kept:
-            terminalreporter.section("branches")
-            for each in self._kept:
-                terminalreporter.write_line(f"kept {each.name} until {each.expires_at}: {each.safe_url}")
-            terminalreporter.write_line(
-                "with the password: flask branches url NAME; flask branches delete NAME ends it"
-            )
-
-    def pytest_unconfigure(self) -> None:
-        """Delete what is left, and let go."""
+    def leave(self) -> None:
+        """Delete what is left of the run, where it has begun here, and let go."""
         run, self._run = self._run, None
+        self._stack.close()
         if run is None or isinstance(run, Exception):
             return
-        from flask_branches import BranchesError
+        if self.is_worker:
+            run.leave()
+        else:
+            run.end()
 
-        try:
-            run.leave() if self._is_worker else run.end()
-        except BranchesError as error:
-            sys.stderr.write(f"branches: what is left of the run could not be deleted: {error}\n")
+    def _imports_app(self, item: pytest.Item) -> bool:
+        """Whether a test's module has a module-level application among its names, or the module that it is from."""
+        if (module := getattr(item, "module", None)) is None:
+            return False
+        plan = self.plan
+        return plan.module is not None and any(
+            each is plan.app or each is plan.module for each in vars(module).values()
+        )
 
     def _begun(self) -> Run:
         from pytest_branches.run import Run
 
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _end)
         run = Run(self.plan)
         run.begin()
         return run
@@ -203,35 +177,12 @@ class Part:
         run.join(self._input["source"])
         return run
 
-    def _finish(self, worker: str, *, failed: bool) -> None:
-        branch = self._given.pop(worker)
-        if self.run.plan.kind == "existing" and worker == _MASTER:
-            return
-        if self.keeps(failed=failed):
-            self.kept(branch)
-        self.run.delete_all_of(worker)
 
-
-def register(config: pytest.Config) -> None:
-    """Let the process have its part."""
-    config.pluginmanager.register(Part(config), _NAME)
+_PART = pytest.StashKey[Part]()
 
 
 def part_of(config: pytest.Config) -> Part:
     """The part that this process has."""
-    found: Part = config.pluginmanager.get_plugin(_NAME)  # type: ignore[assignment]
-    return found
-
-
-@contextmanager
-def _as_usage_errors() -> Iterator[None]:
-    from flask_branches import BranchesError
-
-    try:
-        yield
-    except BranchesError as error:
-        raise pytest.UsageError(str(error)) from None
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    pytest.exit("SIGTERM", returncode=128 + signal.SIGTERM)
+    if _PART not in config.stash:
+        config.stash[_PART] = Part(config)
+    return config.stash[_PART]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
-
-from dotenv import dotenv_values
 
 from flask_branches import config as branches_config
 from flask_branches import embedded, urls
@@ -18,6 +16,8 @@ from pytest_branches.loading import load_app
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
+    from types import ModuleType
 
     import pytest
     import sqlalchemy as sa
@@ -36,28 +36,35 @@ class Plan:
     """A run's decisions."""
 
     app: Flask
-    is_module_level: bool
-    """Whether the tests can get at the very same application object."""
-    kind: Kind
-    """Branches of the application's own databases; new ones of another kind; or an existing branch."""
-    backend: str
-    parent: str
-    why: str
+    module: ModuleType | None
+    """Whose own the application is: then the tests can get at the very same object."""
+    root: Path
+    """The folder of the ini file."""
+    own: tuple[sa.URL, ...]
+    """The application's own databases, which nothing may be written to."""
     keep: str
     expires_in: timedelta
+    kind: Kind
+    """Branches of the application's own databases; new ones in their place; or an existing branch."""
+    backend: str
+    backend_from: str
+    """What has named the backend; nothing where it is the application's own."""
+    why: str = ""
+    parent: str = MAIN
     at: PointInTime | None = None
     url: sa.URL | None = None
+    url_from: str = ""
 
     def describe(self) -> str:
         """One line for the report's header."""
         if self.kind == "existing" and self.url is not None:
-            return f"{self.backend}, on {self.url.render_as_string()} itself, because {self.why}"
+            return f"{self.backend}, on {urls.shown(self.url)} itself, because {self.why}"
         source = "nothing, a new database" if self.parent == EMPTY else f"{self.parent} ({self._main()})"
         return f"{self.backend}, a branch of {source}, because {self.why}"
 
     def _main(self) -> str:
-        url = engines_of(self.app)[None].url
-        return url.render_as_string() if self.parent == MAIN else f"a branch of {url.render_as_string()}"
+        url = urls.shown(self.own[0])
+        return url if self.parent == MAIN else f"a branch of {url}"
 
 
 def decide(config: pytest.Config) -> Plan:
@@ -71,79 +78,98 @@ def decide(config: pytest.Config) -> Plan:
         raise ConfigurationError(
             f"{options.APP} is not set: write {options.APP} = package:create_app in pytest's ini file."
         )
-    branches_config.refuse_unknown("the environment", os.environ)
+    for where, names in options.variables(config):
+        branches_config.refuse_unknown(where.removeprefix(" in ") or "the environment", names)
     keep, expires_in, at = _keep(config), _expires_in(config), _at(config)
-    app, is_module_level = load_app(spec, config.rootpath)
-    own = engines_of(app)[None]
     backend = options.get(config, "backend")
-    chosen = branches_config.check_backend(backend.value or None, backend.source) or urls.backend_of(own.url)
+    chosen = branches_config.check_backend(backend.value or None, backend.source)
+    app, module = load_app(spec, config.rootpath)
+    engines = engines_of(app)
+    plan = Plan(
+        app,
+        module,
+        config.rootpath,
+        tuple(engines[key].url for key in sorted(engines, key=lambda key: (key is not None, key))),
+        keep,
+        expires_in,
+        "own",
+        chosen or urls.backend_of(engines[None].url),
+        backend.source if chosen else "",
+        at=at,
+    )
     existing = _existing(config)
-    if existing:
-        url = urls.parsed(existing.value or "", existing.source)
-        if backend and chosen != urls.backend_of(url):
-            raise ConfigurationError(
-                f"{backend.source} is {chosen}, and {existing.source} leads to another kind of database."
-            )
-        url = url.set(drivername=own.url.drivername) if url.get_backend_name() == own.dialect.name else url
-        return Plan(
-            app,
-            is_module_level,
-            "existing",
-            urls.backend_of(url),
-            MAIN,
-            f"{existing.source} names it",
-            keep,
-            expires_in,
-            at,
-            url,
-        )
-    parent, why = _parent(config, own, chosen, backend)
-    kind: Kind = "new" if chosen != urls.backend_of(own.url) or embedded.is_served(own) else "own"
-    if kind == "new" and parent != EMPTY:
+    return _on_existing(plan, existing) if existing else _on_branches(config, plan, engines[None])
+
+
+def _on_existing(plan: Plan, named: options.Option) -> Plan:
+    url = urls.parsed(named.value or "", named.source)
+    if plan.backend_from and plan.backend != urls.backend_of(url):
         raise ConfigurationError(
-            f"{options.get(config, 'parent').source} is {parent!r}, and there is no {chosen} database of that name: "
-            "leave it out, or say empty."
+            f"{plan.backend_from} is {plan.backend}, and {named.source} leads to another kind of database: "
+            "leave one of them out."
         )
-    return Plan(app, is_module_level, kind, chosen, parent, why, keep, expires_in, at)
+    if plan.at is not None:
+        raise ConfigurationError(f"A point in time is asked for, and {named.source} is used as it is: leave one out.")
+    if url.get_backend_name() == plan.own[0].get_backend_name():
+        url = url.set(drivername=plan.own[0].drivername)
+    why = f"{named.source} names it"
+    return replace(plan, kind="existing", backend=urls.backend_of(url), why=why, url=url, url_from=named.source)
+
+
+def _on_branches(config: pytest.Config, plan: Plan, own: sa.Engine) -> Plan:
+    parent, why = _parent(config, plan, own)
+    if plan.backend != urls.backend_of(own.url):
+        if parent != EMPTY:
+            raise ConfigurationError(
+                f"{options.get(config, 'parent').source} is {parent!r}, and there is no {plan.backend} database of "
+                "that name: leave it out, or say empty."
+            )
+        return replace(plan, kind="new", parent=parent, why=why)
+    # A server of the application's own need not be started for a run that wants nothing of what it holds.
+    is_new = parent == EMPTY and embedded.is_served(own)
+    return replace(plan, kind="new" if is_new else "own", parent=parent, why=why)
 
 
 def _existing(config: pytest.Config) -> options.Option:
     given = options.get(config, "url")
-    if given.source != "branches_url" or given:
+    if given.value is not None:
         return given
-    written = dotenv_values(config.rootpath / ".env.test")
-    for name in ("BRANCHES_URL", "DATABASE_URL"):
-        if written.get(name):
-            return options.Option(written[name], f"{name} in .env.test")
-    named = dotenv_values(config.rootpath / ".env").get("BRANCHES_URL")
-    return options.Option(named, "BRANCHES_URL in .env") if named else given
+    name = "DATABASE_URL"
+    written = options.written(config, ".env.test").get(name)
+    return options.Option(written, f"{name} in .env.test")
 
 
-def _parent(config: pytest.Config, own: sa.Engine, backend: str, chosen: options.Option) -> tuple[str, str]:
+def _parent(config: pytest.Config, plan: Plan, own: sa.Engine) -> tuple[str, str]:
     given = options.get(config, "parent")
     if given.value:
         return given.value, f"{given.source} says so"
-    if backend != urls.backend_of(own.url):
-        return EMPTY, f"{chosen.source} is {backend}"
+    if plan.backend != urls.backend_of(own.url):
+        return EMPTY, f"{plan.backend_from} is {plan.backend}"
     if embedded.is_served(own):
         return EMPTY, "no DATABASE_URL is set"
-    return _named(config, backend)
+    return _named(config, own)
 
 
-def _named(config: pytest.Config, backend: str) -> tuple[str, str]:
+def _named(config: pytest.Config, own: sa.Engine) -> tuple[str, str]:
     """A database that somebody has named is a parent; a SQLite file that an application has by itself is none."""
-    if os.environ.get("DATABASE_URL"):
-        return MAIN, "DATABASE_URL names its parent"
-    if dotenv_values(config.rootpath / ".env").get("DATABASE_URL"):
-        return MAIN, "DATABASE_URL in .env names its parent"
-    if backend == "sqlite":
+    if urls.is_memory(own.url) and own.dialect.name == "sqlite":
+        return EMPTY, "the application's own is in memory"
+    for where, values in (("", os.environ), (" in .env", options.written(config, ".env"))):
+        if _is_like(values.get("DATABASE_URL"), own.url):
+            return MAIN, f"DATABASE_URL{where} names its parent"
+    if own.dialect.name == "sqlite":
         return EMPTY, "no DATABASE_URL is set"
     return MAIN, "the application is configured with its parent"
 
 
+def _is_like(named: str | None, own: sa.URL) -> bool:
+    """Whether a variable can be where an application has its URL from; not every application reads it."""
+    return bool(named) and urls.parsed(named or "", "DATABASE_URL").get_backend_name() == own.get_backend_name()
+
+
 def _keep(config: pytest.Config) -> str:
     given = options.get(config, "keep")
-    if given.value not in {None, "", *_KEEP}:
+    if given.value and given.value not in _KEEP:
         raise ConfigurationError(f"{given.source} is {given.value!r}: say never, failed or always.")
     return given.value or _KEEP[0]
 
@@ -151,7 +177,7 @@ def _keep(config: pytest.Config) -> str:
 def _expires_in(config: pytest.Config) -> timedelta:
     given = options.get(config, "expire")
     try:
-        return duration(_DEFAULT_EXPIRY if given.value is None else given.value, given.source)
+        return duration(given.value or _DEFAULT_EXPIRY, given.source)
     except InvalidValue as error:
         raise ConfigurationError(str(error)) from None
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_branches import options, part
-from pytest_branches.part import FAILED, part_of
+from pytest_branches import options
+from pytest_branches.course import FAILED, Course
+from pytest_branches.part import part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flask_branches import Branch
+
+_COURSE = "branches-course"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,13 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and what carries a run."""
+    """Register the marker, and what follows a run where the project has named its application."""
     config.addinivalue_line(
         "markers",
         "branches(isolation='rollback', data='copy'): how the test is kept from the next one ('rollback', 'branch', "
         "'none'), and whether it finds its parent's rows ('copy') or none ('empty')",
     )
-    part.register(config)
+    part = part_of(config)
+    if part.is_set_up:
+        config.pluginmanager.register(Course(config, part), _COURSE)
 
 
 @contextmanager
@@ -41,7 +46,7 @@ def _as_failures(request: pytest.FixtureRequest, *, fatal: bool = False) -> Iter
     except BranchesError as error:
         if fatal:
             request.session.shouldfail = "there is no branch to test on"
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
@@ -56,14 +61,13 @@ def own_branch(request: pytest.FixtureRequest) -> Iterator[Branch]:
     """A branch of this test's own, a copy of what the session's one was before any test."""
     mine = part_of(request.config)
     with _as_failures(request, fatal=True):
-        run = mine.run
+        mine.run  # noqa: B018  begun now
     with _as_failures(request):
-        made = run.own_branch(mine.worker)
+        made = mine.own_branch()
     yield made
-    if mine.keeps(failed=request.node.stash.get(FAILED, False)):
-        mine.kept(made)
-    else:
-        run.delete(made)
+    course: Course = request.config.pluginmanager.get_plugin(_COURSE)  # type: ignore[assignment]
+    with _as_failures(request):
+        course.finish_own(made, failed=request.node.stash.get(FAILED, False))
 
 
 @pytest.fixture
@@ -80,16 +84,23 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def _branches(request: pytest.FixtureRequest) -> Iterator[None]:
     """Keep the test from the next one."""
     mine = part_of(request.config)
-    if not mine.is_set_up or not mine.concerns(request):
+    if not mine.concerns(request.node):
         yield
         return
     from pytest_branches import isolating
 
+    with _as_failures(request, fatal=True):
+        mine.plan  # noqa: B018  decided now
     with _as_failures(request):
         wanted = isolating.wish(request.node)
         isolating.refuse_live_server(request, wanted)
-    work_on: Branch = request.getfixturevalue("own_branch" if wanted.isolation == "branch" else "branch")
+    if mine.plan.module is not None:
+        request.getfixturevalue("branch")  # which the application works on from now on
     app = mine.app_of(request)
+    if app is None and not mine.asks(request.node):
+        yield
+        return
+    work_on = isolating.branch_for(request, wanted, app)
     if app is None:
         yield
         return

@@ -5,29 +5,25 @@ from __future__ import annotations
 import secrets
 import threading
 from contextlib import ExitStack, contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import configured, databases, guard, migrating, record, urls
-from flask_branches.branch import EMPTY, MAIN, Branch, now
+from flask_branches import configured, databases, embedded, guard, migrating, record, urls
+from flask_branches.branch import MAIN, Branch, now
 from flask_branches.databases import RUN, Databases
-from flask_branches.errors import BranchesError, BranchNotFound
+from flask_branches.errors import BranchesError
+from pytest_branches.part import MASTER
+from pytest_branches.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from pytest_branches.plan import Plan
 
 WORKER = "worker"
-_TEMPLATE = "template"
-_COMPLETE = "complete"
-_STATE = "state"
-_TEMPLATE_DAYS = 7
-_MASTER = "master"
 
 
 class Run:
@@ -47,12 +43,18 @@ class Run:
         self._copies: Databases | None = None
         self._source: str | None = None
         self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep_alive, name="branches", daemon=True)
 
     @property
     def source(self) -> str:
         """What the run's branches are copied from: the template's name, or main for an existing branch."""
         assert self._source is not None  # noqa: S101  begun
         return self._source
+
+    @property
+    def outlives_its_process(self) -> bool:
+        """Whether what it leaves is there afterwards: a new server goes with the run."""
+        return self.server is None
 
     def begin(self) -> None:
         """Make, or find, the template; keep what belongs to the run from expiring while it lives.
@@ -63,17 +65,20 @@ class Run:
         with self._undone_on_error():
             there = self._databases()
             self._stack.callback(there.close)
-            self._stack.enter_context(there.run_alive(self.name))
             if self.plan.url is not None:
-                guard.require_branch(self._own(), self.plan.url, self.plan.why.removesuffix(" names it"))
+                own = configured.of_app(self.plan.app, None, {})
+                self._stack.callback(own.close)
+                guard.require_branch(own, self.plan.url, self.plan.url_from)
+            self._stack.enter_context(there.run_alive(self.name))
+            self._copies = Databases(there.all, {})
+            if self.plan.kind == "existing":
+                migrating.migrate(self.plan.app, self._existing(), self.plan.root)
+                self._source = MAIN
             else:
                 self._prune(there)
-            self._copies = Databases(there.all, {})
-            self._source = self._prepared(there)
-            thread = threading.Thread(target=self._keep_alive, name="branches", daemon=True)
-            thread.start()
-            self._stack.callback(thread.join)
-            self._stack.callback(self._stopped.set)
+                self._source = Template(self.plan, there, self.name).ready()
+            self._thread.start()
+            self._stack.callback(self._stop_keeping)
 
     def join(self, source: str) -> None:
         """Be a part of a run that another process has begun."""
@@ -83,7 +88,7 @@ class Run:
 
     def worker_branch(self, worker: str) -> Branch:
         """The branch of one worker; an existing branch itself where there is but one."""
-        if self.plan.kind == "existing" and worker == _MASTER:
+        if self.plan.kind == "existing" and worker == MASTER:
             return self._existing()
         return self._copy(f"test-{self.name}-{worker}", worker)
 
@@ -112,9 +117,11 @@ class Run:
     def end(self) -> None:
         """Delete everything that was made for the run, and let go."""
         with self._stack:
+            self._stop_keeping()
             for each in self._there.branches():
                 if each.labels.get(RUN) == self.name:
                     self._there.delete(each)
+            self._there.sweep(dry_run=False)
 
     @property
     def _there(self) -> Databases:
@@ -128,9 +135,6 @@ class Run:
             return Databases([databases.Database((None,), backend, {})], {})
         if self.plan.kind == "new":
             return configured.fresh(self.plan.app, self._new_main)
-        return self._own()
-
-    def _own(self) -> Databases:
         with self.plan.app.app_context():
             found: Databases = self.plan.app.extensions["branches"].databases
             return found
@@ -139,18 +143,12 @@ class Run:
         if self.plan.backend == "sqlite":
             return sa.URL.create("sqlite", database=str(Path(self.plan.app.instance_path) / f"{name}.sqlite"))
         if self.server is None:
-            self.server = self._new_server()
+            self.server = urls.plain(self._stack.enter_context(embedded.throwaway()))
         return urls.parsed(self.server).set(database=name)
-
-    def _new_server(self) -> str:
-        from flask_branches import embedded
-
-        url = self._stack.enter_context(embedded.throwaway())
-        return urls.plain(url)
 
     def _existing(self) -> Branch:
         assert self.plan.url is not None  # noqa: S101  that is what it means
-        database = self._there.all[0].backend
+        database = self._there.default
         found = database.vouch(self.plan.url)
         assert found is not None  # noqa: S101  the guard has seen it
         return Branch(
@@ -163,47 +161,12 @@ class Run:
             backend=database.name,
         )
 
-    def _prepared(self, there: Databases) -> str:
-        if self.plan.kind == "existing":
-            migrating.migrate(self.plan.app, self._existing())
-            return MAIN
-        key = self._key()
-        with there.default.locked(f"{_TEMPLATE} {key}"):
-            return self._template(there, f"{_TEMPLATE}-{key}")
-
-    def _template(self, there: Databases, name: str) -> str:
-        parent = self.plan.parent
-        state = "" if parent == EMPTY else there.state(parent)
-        expires_at = self._expiry(days=_TEMPLATE_DAYS)
-        try:
-            found = there.get(name)
-        except BranchNotFound:
-            pass
-        else:
-            if found.labels.get(_COMPLETE) and found.labels.get(_STATE) == state:
-                there.update(found, expires_at)
-                return name
-            there.delete(found)  # half built, or its parent has changed
-        labels = {_STATE: state}
-        made = record.made(name, parent=None if parent == EMPTY else parent, main=None, expires_at=expires_at, **labels)
-        template = there.create(made, at=self.plan.at)
-        migrating.migrate(self.plan.app, template)
-        there.update(template, expires_at, {**labels, _COMPLETE: "yes"})
-        return name
-
-    def _key(self) -> str:
-        """What the template depends on, beside the state of its parent."""
-        digest = sha256(f"{migrating.fingerprint(self.plan.app)} {self.plan.parent} {self.plan.at}".encode())
-        for mask in sorted(self.plan.app.config.get("BRANCHES_MASKS", {}).items()):
-            digest.update(repr(mask).encode())
-        return digest.hexdigest()[:12]
-
     def _copy(self, name: str, worker: str) -> Branch:
         labels = {RUN: self.name, WORKER: worker}
         return self._there.create(record.made(name, parent=self.source, main=None, expires_at=self._expiry(), **labels))
 
-    def _expiry(self, days: int | None = None) -> datetime:
-        return now() + (_days(days) if days is not None else self.plan.expires_in)
+    def _expiry(self) -> datetime:
+        return now() + self.plan.expires_in
 
     def _prune(self, there: Databases) -> None:
         """Delete what has expired, but for the branches of a run that lives: its clock may have stood still."""
@@ -222,6 +185,10 @@ class Run:
             except BranchesError:
                 continue  # deleted meanwhile, or out of reach for a moment; the tests will say so
 
+    def _stop_keeping(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
     @contextmanager
     def _undone_on_error(self) -> Iterator[None]:
         try:
@@ -229,12 +196,6 @@ class Run:
         except BaseException:
             self._stack.close()
             raise
-
-
-def _days(number: int) -> timedelta:
-    from datetime import timedelta
-
-    return timedelta(days=number)
 
 
 def as_input(run: Run, branch: Branch) -> dict[str, Any]:
