@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Any number that no other program on a server locks by.
 _LOCK_SPACE = 1_651_663_214
+OWN = "flask_branches"
+"""The execution option of this package's own connections, which may be to a database that tests must not reach."""
 _LOCK_WAIT = "10min"
 _TEMPLATE = "template1"
 # What main's branches are managed from where main itself is the database that servers have for that.
@@ -120,6 +122,7 @@ class Server:
                 connect_args=self.connect_args,
                 isolation_level="AUTOCOMMIT",
                 hide_parameters=True,
+                execution_options={OWN: True},
                 **kept,
             )
         return self._engines[database]
