@@ -123,7 +123,6 @@ def bare_url(branch: Branch, other_app: Callable[..., Flask]) -> Iterator[str]:
     yield bare.url
     with app.app_context():
         branches.delete(bare.name)
-        branches.databases.close()
 
 
 @pytest.fixture
@@ -186,3 +185,4 @@ def _disconnect(apps: list[Flask]) -> None:
     for app in apps:
         with app.app_context():
             db.engine.dispose()
+            branches.databases.close()

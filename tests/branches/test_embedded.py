@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from flask.cli import run_command
 
 from flask_branches import embedded
+from flask_branches.binding import bound
 from flask_branches.errors import NoServer
 from local_postgres import Cluster, binaries
 from questions import ConfigError, create_app
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flask import Flask
+
+    from flask_branches import Branch
 
     Until = Callable[[Callable[[], bool]], bool]
 
@@ -55,6 +58,19 @@ def test_the_first_request_makes_and_migrates_it(fresh: Flask, cluster: Cluster)
 
     assert fresh.test_client().get("/questions").get_json() == []
     assert fresh.test_client().get("/readyz").status_code == 200
+    assert cluster.is_running()
+
+
+def test_an_application_that_is_led_to_a_branch_starts_no_server(
+    fresh: Flask, cluster: Cluster, branch: Branch
+) -> None:
+    """Its own server is for its own database; afterwards it has that again."""
+    with bound(fresh, branch), fresh.app_context(), db.engine.connect() as connection:
+        name = connection.execute(sa.text("SELECT current_database()")).scalar()
+        assert name == sa.make_url(branch.url).database
+    assert not cluster.folder.exists()
+
+    assert fresh.test_client().get("/questions").get_json() == []
     assert cluster.is_running()
 
 

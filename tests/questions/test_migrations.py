@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import click
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -31,6 +32,20 @@ def bare(bare_url: str, other_app: Callable[..., Flask]) -> Iterator[Flask]:
     app = other_app(bare_url)
     with app.app_context():
         yield app
+
+
+@pytest.fixture
+def refused() -> Iterator[list[dict[str, Any]]]:
+    """Every connection is refused; gives what each was to be made with."""
+    asked: list[dict[str, Any]] = []
+
+    def connect(_dialect: object, _entry: object, _arguments: object, parameters: dict[str, Any]) -> None:
+        asked.append(parameters)
+        raise psycopg.OperationalError("not from here")
+
+    sa.event.listen(sa.Engine, "do_connect", connect)
+    yield asked
+    sa.event.remove(sa.Engine, "do_connect", connect)
 
 
 def checks(table: str) -> list[tuple[str | None, str]]:
@@ -149,24 +164,27 @@ def test_migrating_without_a_database_is_a_message(other_app: Callable[..., Flas
         ("postgresql://me:hunter2@ep-a-1.example.invalid/d", "ep-a-1.example.invalid"),
     ],
 )
-def test_migrations_go_past_the_pooler(url: str, host: str) -> None:
+def test_migrations_go_past_the_pooler(refused: list[dict[str, Any]], url: str, host: str) -> None:
     """`flask db` connects to the branch's direct host, whichever DATABASE_URL names."""
-    asked: list[str] = []
-
-    def connect(_dialect: object, _entry: object, _arguments: object, parameters: dict[str, Any]) -> None:
-        asked.append(parameters["host"])
-        raise psycopg.OperationalError("not from here")
-
     app = create_app(NeonConfig(database_url=url))
-    sa.event.listen(sa.Engine, "do_connect", connect)
-    try:
-        result = app.test_cli_runner().invoke(args=["db", "upgrade"])
-    finally:
-        sa.event.remove(sa.Engine, "do_connect", connect)
+
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
 
     assert result.exit_code == 1
     assert result.stderr.endswith("(not from here)\n")
-    assert asked == [host]
+    assert [parameters["host"] for parameters in refused] == [host]
+
+
+def test_migrations_of_a_branch_leave_its_parent_alone(refused: list[dict[str, Any]]) -> None:
+    """An application that was led to a branch migrates that, past its own pooler, and not what DATABASE_URL names."""
+    app = create_app(NeonConfig(database_url="postgresql://me@ep-main-1-pooler.example.invalid/d"))
+    with app.app_context():
+        db.engine.url = sa.make_url("postgresql+psycopg://me@ep-branch-2-pooler.example.invalid/d")
+
+        with pytest.raises(click.ClickException, match="not from here"):
+            upgrade()
+
+    assert [parameters["host"] for parameters in refused] == ["ep-branch-2.example.invalid"]
 
 
 LATER = """
