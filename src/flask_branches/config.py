@@ -63,8 +63,9 @@ def refuse_unknown(source: str, names: Iterable[str]) -> None:
     """
     for name in names:
         if name.startswith(PREFIX) and name not in KNOWN:
-            close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.7)
-            meant = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(KNOWN))}."
+            known = [each.removeprefix(PREFIX) for each in KNOWN]
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+            meant = f"Did you mean {PREFIX}{close[0]}?" if close else f"There are: {', '.join(sorted(KNOWN))}."
             raise ConfigurationError(f"{name} in {source} is not a setting. {meant}")
 
 

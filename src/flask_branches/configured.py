@@ -47,20 +47,22 @@ def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databa
         same = urls.key(url) if not urls.is_memory(url) else key
         if same in found:
             there = found[same]
-            found[same] = replace(there, keys=(*there.keys, key), own={**there.own, key: url})
+            found[same] = replace(
+                there, keys=(*there.keys, key), own={**there.own, key: url}, engines=(*there.engines, engine)
+            )
         else:
             connect_args = _connect_args(app, key)
-            found[same] = Database((key,), _backend(app, key, url, connect_args, engine), connect_args, engine)
+            found[same] = Database((key,), _backend(app, key, url, connect_args, engine), connect_args, (engine,))
     return Databases(list(found.values()), masked)
 
 
 def is_current(databases: Databases) -> bool:
     """Whether they are still where they were; a server of the application's own is started where it has stopped."""
     return all(
-        database.engine is None
-        or not embedded.is_served(database.engine)
-        or embedded.reachable(database.engine) == database.backend.main
+        embedded.reachable(engine) == database.backend.main
         for database in databases.all
+        for engine in database.engines
+        if embedded.is_served(engine)
     )
 
 

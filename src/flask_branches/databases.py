@@ -40,8 +40,8 @@ class Database:
     keys: tuple[str | None, ...]
     backend: Backend
     connect_args: Mapping[str, Any]
-    engine: sa.Engine | None = None
-    """The application's own."""
+    engines: tuple[sa.Engine, ...] = ()
+    """The application's own, one for each key."""
     own: Mapping[str | None, sa.URL] = field(default_factory=dict)
     """By key, the URLs that are not main's: a bind may go to the same database as another role."""
 
@@ -61,9 +61,10 @@ class Database:
 
         Not by ``Engine.dispose``, which tells listeners that the engine will not be used for now.
         """
-        if self.engine is not None and self.engine.dialect.name == "postgresql":
-            self.engine.pool.dispose()
-            self.engine.pool = self.engine.pool.recreate()
+        for engine in self.engines:
+            if engine.dialect.name == "postgresql":
+                engine.pool.dispose()
+                engine.pool = engine.pool.recreate()
 
 
 class Databases:
@@ -238,7 +239,13 @@ def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> Iterator[sa.engin
         DatabaseFailed: where the database is out of reach, or refuses what the block does.
     """
     told = sqlite_files.told if url.get_backend_name() == "sqlite" else postgres_server.told
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=dict(connect_args), hide_parameters=True)
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.NullPool,
+        connect_args=dict(connect_args),
+        hide_parameters=True,
+        execution_options={postgres_server.OWN: True},
+    )
     try:
         with told(url), engine.connect() as connection:
             yield connection
@@ -249,8 +256,7 @@ def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> Iterator[sa.engin
 def _schema(database: Database, name: str) -> str:
     main = database.backend.main
     if name == MAIN and urls.is_memory(main):
-        assert database.engine is not None  # noqa: S101  it lives nowhere else
-        with sqlite_files.lent(database.engine) as lent:
+        with sqlite_files.lent(database.engines[0]) as lent:
             return schema.dump_memory(lent)
     url = main if name == MAIN else urls.parsed(database.backend.get(name).url)
     if name == MAIN and database.is_missing:

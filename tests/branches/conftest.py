@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +23,6 @@ from flask_branches import Branches, embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from flask_branches import Branch
     from flask_branches.backends import Backend
@@ -38,6 +41,8 @@ class World:
     Tag: Any
     branches: Branches
     kind: str
+    served_in: Path | None = None
+    """The folder of the Postgres that it brings along."""
 
     @property
     def backend(self) -> Backend:
@@ -49,17 +54,37 @@ class World:
         """Its default database."""
         return self.backend.main
 
+    def environ(self, **more: str) -> dict[str, str]:
+        """What leads a program of its own, `programs/notes.py`, to its databases."""
+        urls = {key: engine.url.render_as_string(hide_password=False) for key, engine in self.db.engines.items()}
+        values = {
+            "NOTES_MAIN": urls.pop(None),
+            "NOTES_BINDS": json.dumps(urls),
+            "NOTES_INSTANCE": self.app.instance_path,
+        }
+        if self.served_in is not None:
+            values["NOTES_FOLDER"] = str(self.served_in)
+        path = [str(Path(__file__).parent / "programs"), os.environ.get("PYTHONPATH", "")]
+        return {**os.environ, **values, "PYTHONPATH": os.pathsep.join(filter(None, path)), **more}
+
     def texts(self, model: Any = None) -> list[str]:
         """What the application's own database holds."""
         model = model or self.Note
         found = list(self.db.session.scalars(sa.select(model.text).order_by(model.id)))
-        self.db.session.rollback()
+        self.let_go()
         return found
 
     def add(self, *texts: str, model: Any = None) -> None:
         """Write to the application's own database."""
         self.db.session.add_all([(model or self.Note)(text=text) for text in texts])
         self.db.session.commit()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Keep no connection that would be in another process's way."""
+        self.db.session.remove()
+        for each in self.branches.databases.all:
+            each.let_go()
 
 
 @dataclass(frozen=True)
@@ -70,19 +95,19 @@ class Client:
 
     def run(self, statement: str) -> list[Any]:
         """Run one statement, and give its rows."""
-        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
-        with engine.begin() as connection:
-            result = connection.exec_driver_sql(statement)
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            result = connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
             return [tuple(row) for row in result] if result.returns_rows else []
 
     def texts(self, table: str = "note") -> list[str]:
         """What is in a table."""
-        return [text for (text,) in self.run(f"SELECT text FROM {table} ORDER BY id")]
+        return [text for (text,) in self.run(f"SELECT text FROM {table} ORDER BY id")]  # noqa: S608
 
     def add(self, text: str, table: str = "note") -> None:
         """Write a row."""
         quoted = text.replace("'", "''")
-        self.run(f"INSERT INTO {table} (text) VALUES ('{quoted}')")
+        self.run(f"INSERT INTO {table} (text) VALUES ('{quoted}')")  # noqa: S608
 
 
 @pytest.fixture
@@ -154,18 +179,20 @@ class Places:
         server: sa.URL = self.request.getfixturevalue("server")
         return server.set(database=name)
 
-    def serve(self, app: Flask, db: Any) -> None:
+    def serve(self, app: Flask, db: Any) -> Path:
         """Let an application of the kind `embedded` have its server."""
         folder: Path = self.request.getfixturevalue("brought_along")
         with app.app_context():
             for engine in db.engines.values():
                 embedded.serve(engine, folder)
+        return folder
 
     def clear(self, kind: str, branches: Branches, db: Any) -> None:
         """Take away what an application, in whose context this is called, has and has branched."""
         there = branches.databases
-        for branch in there.branches():
-            there.delete(branch)
+        for each in there.all:
+            for branch in each.backend.branches():
+                each.backend.delete(branch)
         there.sweep(dry_run=False)
         there.close()
         db.session.remove()
@@ -209,11 +236,10 @@ def make_world(places: Places, tmp_path: Path) -> Callable[..., World]:
         branches = branches or Branches()
         db.init_app(app)
         branches.init_app(app)
-        if kind == "embedded":
-            places.serve(app, db)
+        served_in = places.serve(app, db) if kind == "embedded" else None
         places.undo.enter_context(app.app_context())
         places.undo.callback(places.clear, kind if url is None else "named", branches, db)
-        world = World(app, db, note, tag, branches, kind)
+        world = World(app, db, note, tag, branches, kind, served_in)
         db.create_all()
         world.add("first", "second")
         if tag:
@@ -223,16 +249,41 @@ def make_world(places: Places, tmp_path: Path) -> Callable[..., World]:
     return make
 
 
-@pytest.fixture(params=KINDS)
-def world(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> World:
-    """The application, once on each kind of database of this run."""
-    return make_world(request.param)
+@pytest.fixture
+def start(interruptible: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a program on a world's databases; its last one is ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(world: World, *command: str, **environ: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            [sys.executable, *command], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=world.environ(**environ)
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(params=KINDS)
-def two(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> World:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Every kind of database of this run, one after the other."""
+    return str(request.param)
+
+
+@pytest.fixture
+def world(kind: str, make_world: Callable[..., World]) -> World:
+    """The application, on every kind of database."""
+    return make_world(kind)
+
+
+@pytest.fixture
+def two(kind: str, make_world: Callable[..., World]) -> World:
     """The application with a second database, in a bind."""
-    return make_world(request.param, binds=True)
+    return make_world(kind, binds=True)
 
 
 @pytest.fixture
@@ -242,14 +293,14 @@ def one(make_world: Callable[..., World]) -> World:
 
 
 def _models(db: Any, *, bind: bool) -> tuple[Any, Any]:
-    class Note(db.Model):  # type: ignore[name-defined,misc]
+    class Note(db.Model):  # type: ignore[misc]
         id = orm.mapped_column(sa.Integer, primary_key=True)
         text = orm.mapped_column(sa.String(100), nullable=False)
 
     if not bind:
         return Note, None
 
-    class Tag(db.Model):  # type: ignore[name-defined,misc]
+    class Tag(db.Model):  # type: ignore[misc]
         __bind_key__ = "second"
         id = orm.mapped_column(sa.Integer, primary_key=True)
         text = orm.mapped_column(sa.String(100))
