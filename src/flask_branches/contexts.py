@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from click.testing import Result
     from flask import Flask
 
+# Where Flask's client says so.
+_KEEP = "werkzeug.debug.preserve_context"
+
 
 @contextmanager
 def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -45,11 +48,27 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
 def _apart(wsgi_app: WSGIApplication, check: Callable[[], None]) -> WSGIApplication:
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         context = Context()
-        body = context.run(wsgi_app, environ, start_response)
+        body = context.run(wsgi_app, _keeping_copies(environ), start_response)
         check()
         return _Body(context, body)
 
     return run
+
+
+def _keeping_copies(environ: WSGIEnvironment) -> WSGIEnvironment:
+    """Give a client that keeps its requests' contexts copies: a streamed answer is still using its own, over here."""
+    keep = environ.get(_KEEP)
+    return environ if keep is None else {**environ, _KEEP: lambda context: keep(_copied(context))}
+
+
+def _copied(context: Any) -> Any:  # noqa: ANN401  one of Flask's, of whatever kind
+    if not hasattr(context, "copy"):  # an application context, before Flask made one of the two
+        copied = context.app.app_context()
+        copied.g = context.g
+        return copied
+    copied = context.copy()
+    copied.flashes = context.flashes
+    return copied
 
 
 def _runner_class(base: type[FlaskCliRunner], check: Callable[[], None]) -> type[FlaskCliRunner]:

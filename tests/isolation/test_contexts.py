@@ -84,6 +84,13 @@ def test_a_streamed_answer_has_its_request_to_the_end(plain: Flask) -> None:
             assert plain.test_client().get("/streamed").text == "/streamed is still here"
 
 
+def test_a_client_that_keeps_its_context_can_read_a_stream(plain: Flask) -> None:
+    """pytest-flask's client is one; what the request has put into `g` meanwhile is there."""
+    with apart(plain), plain.test_client() as client:
+        assert client.get("/streamed").text == "/streamed is still here"
+        assert g.word == " is still here"
+
+
 def test_context_variables_are_not_shared(plain: Flask) -> None:
     """Neither with the test nor with the next request."""
     SEEN.set("the test")
