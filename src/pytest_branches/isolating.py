@@ -6,18 +6,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import pytest
-
 from flask_branches import urls
 from flask_branches.binding import bound, is_on
 from flask_branches.configured import engines_of
 from flask_branches.contexts import apart
-from flask_branches.errors import IsolationError
+from flask_branches.errors import ConfigurationError, IsolationError
 from flask_branches.isolation import REMEDY, Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pytest
     from flask import Flask
 
     from flask_branches.branch import Branch
@@ -46,18 +45,18 @@ def wish(item: pytest.Item) -> Wish:
     """What the markers of a test ask for; of two that name the same word, the nearer one counts.
 
     Raises:
-        pytest.UsageError: for a word that the marker does not have.
+        ConfigurationError: for a word that the marker does not have.
     """
     named: dict[str, object] = {}
     for marker in reversed(list(item.iter_markers("branches"))):
         if marker.args:
-            raise pytest.UsageError(f"{item.nodeid}: branches() takes its words by name: isolation=…, data=….")
+            raise ConfigurationError(f"{item.nodeid}: branches() takes its words by name: isolation=…, data=….")
         named |= marker.kwargs
     try:
         return _marker(**named)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         said = str(error).removeprefix("_marker() ")
-        raise pytest.UsageError(f"{item.nodeid}: the marker branches is wrong: {said}") from None
+        raise ConfigurationError(f"{item.nodeid}: the marker branches is wrong: {said}") from None
 
 
 def branch_for(request: pytest.FixtureRequest, wanted: Wish, app: Flask | None) -> Branch:

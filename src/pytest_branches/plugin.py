@@ -75,7 +75,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of the database that this test works on."""
     from pytest_branches.isolating import wish
 
-    name = "own_branch" if wish(request.node).isolation == "branch" else "branch"
+    with _as_failures(request):
+        name = "own_branch" if wish(request.node).isolation == "branch" else "branch"
     found: Branch = request.getfixturevalue(name)
     return found.url
 
