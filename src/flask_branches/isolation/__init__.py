@@ -44,7 +44,8 @@ class Isolation:
         """Put the engines' pools aside."""
         for engine in self._engines:
             # Two engines of one database would otherwise not see what the other has committed.
-            key = id(engine) if urls.is_memory(engine.url) else urls.key(engine.url)
+            alone = len(self._engines) == 1 or urls.is_memory(engine.url)
+            key = id(engine) if alone else urls.key(engine.url)
             if key not in self._shared:
                 first = _deletions(engine) if self._empty else []
                 self._shared[key] = Shared(engine.pool, engine.dialect.name, first)
