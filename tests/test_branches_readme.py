@@ -60,7 +60,8 @@ def test_the_commands_of_the_page_work(run: Callable[..., str]) -> None:
     (executed,) = (text for line, text in said.items() if " exec " in line)
     assert executed.startswith("sqlite:///")
     assert executed.strip().endswith("third.sqlite")
-    assert [text for line, text in said.items() if line.endswith(" list")][0].splitlines()[1].split()[0] == "try-it"
+    (listed,) = (text for line, text in said.items() if line.endswith(" list"))
+    assert listed.splitlines()[1].split()[0] == "try-it"
 
 
 @pytest.mark.skipif(POSTGRES, reason="a script on SQLite")

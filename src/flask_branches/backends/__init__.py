@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from flask_branches.errors import BranchNotFound
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
@@ -110,6 +112,12 @@ class Backend(Protocol):
     def close(self) -> None:
         """Close what is kept open for the next call."""
         ...
+
+
+def not_found(name: str, there: list[Branch]) -> BranchNotFound:
+    """That there is no branch of a name, with the names that there are."""
+    names = ", ".join(repr(each.name) for each in there) or "none"
+    return BranchNotFound(f"There is no branch {name!r}; there are: {names}.")
 
 
 def tree(branches: list[Branch], root: str | None) -> list[tuple[int, Branch]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from flask_branches import urls
+from flask_branches.backends import not_found
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.branch import MAIN, Branch
@@ -125,7 +126,7 @@ class Postgres:
         with self._server.connected() as connection:
             record = server.record_of(connection, branch.id)
             if record is None:
-                raise _not_found(branch.name, self._listed(connection))
+                raise not_found(branch.name, self._listed(connection))
             record = record.updated(expires_at, labels)
             server.mark(connection, branch.id, record)
         return replace(branch, expires_at=expires_at, labels=record.labels)
@@ -240,7 +241,7 @@ class Postgres:
         for each in there:
             if each.name == name:
                 return each
-        raise _not_found(name, there)
+        raise not_found(name, there)
 
     def _branch(self, database: str, record: Record) -> Branch:
         return Branch(
@@ -286,8 +287,3 @@ class Postgres:
         if any(each.name == name for each in self._listed(connection)):
             raise BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
         raise BranchExists(f"There is a database {database!r}, and it is no branch: choose another name.")
-
-
-def _not_found(name: str, there: list[Branch]) -> BranchNotFound:
-    names = ", ".join(repr(each.name) for each in there) or "none"
-    return BranchNotFound(f"There is no branch {name!r}; there are: {names}.")

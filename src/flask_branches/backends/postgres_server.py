@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import weakref
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
@@ -45,6 +46,7 @@ _REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
     "55006": (DatabaseInUse, "{said}: end the sessions that use it."),
     "55P03": (DatabaseInUse, "Another process has been making a branch for {wait}: let it finish, or end it."),
 }
+_REFUSED = re.compile(r"FATAL: .*(authentication failed|role .* does not exist|no pg_hba\.conf entry)")
 _HELD = sa.text(
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = :space AND objid = :key"
     " AND objsubid = 2 AND granted)"
@@ -263,6 +265,8 @@ def _key(what: str) -> dict[str, int]:
 def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
     state = sqlstate(error)
     role = url.username or "the role"
+    if state is None and _REFUSED.search(said(error)):  # while it connects, psycopg knows no code
+        state = "28000"
     if state is None:
         text = f"The server at {_place(url)} cannot be reached ({said(error)}): start it, or correct the URL."
         return DatabaseFailed(text)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from flask_branches import record as records
 from flask_branches import urls
+from flask_branches.backends import not_found
 from flask_branches.backends import sqlite_files as files
 from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import BranchExists, BranchNotFound, DatabaseInUse, NotSupported
@@ -87,7 +88,7 @@ class SQLite:
         """The branch of that name."""
         branch = self._read(self._path(name))
         if branch is None:
-            raise _not_found(name, self.branches())
+            raise not_found(name, self.branches())
         return branch
 
     def delete(self, branch: Branch) -> None:
@@ -118,7 +119,7 @@ class SQLite:
         with self._writing():
             record = self._record(path)
             if record is None:
-                raise _not_found(branch.name, self.branches())
+                raise not_found(branch.name, self.branches())
             record = record.updated(expires_at, labels)
             self._mark(path, record)
         return replace(branch, expires_at=expires_at, labels=record.labels)
@@ -298,8 +299,3 @@ class SQLite:
             backend=self.name,
             labels=record.labels,
         )
-
-
-def _not_found(name: str, there: list[Branch]) -> BranchNotFound:
-    names = ", ".join(repr(each.name) for each in there) or "none"
-    return BranchNotFound(f"There is no branch {name!r}; there are: {names}.")
