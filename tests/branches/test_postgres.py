@@ -1,0 +1,283 @@
+"""Postgres' own rules: names, what a clone takes over, who may make one, and which way is taken."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_branches import Branch, BranchExists, DatabaseFailed
+from flask_branches.backends import postgres_clone as clone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.branches.conftest import Client, World
+
+    At = Callable[[str | Branch], Client]
+    MakeWorld = Callable[..., World]
+    NewDatabase = Callable[..., sa.URL]
+
+pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
+
+
+@pytest.mark.parametrize(
+    "name", ['weird "name"; drop', "100%s", "Größe, 大きさ", "x" * 63, "ä" * 31, "a:b/c?d@e", "it's", "postgres", "\\"]
+)
+def test_a_database_may_be_called_anything(
+    make_world: MakeWorld, new_database: NewDatabase, at: At, server: sa.URL, name: str
+) -> None:
+    """Its branches can be made, read, reset, copied and deleted, and are never another database's."""
+    world = make_world(url=server if name == "postgres" else new_database(name))
+
+    branch = world.branches.create('it\'s 50% "mine"')
+    at(branch).add("third")
+    child = world.branches.create("child", parent=branch.name, data="empty")
+
+    assert at(branch).texts() == ["first", "second", "third"]
+    assert at(child).texts() == []
+    assert world.branches.diff("child") == ""
+    assert at(world.branches.reset(branch.name)).texts() == ["first", "second"]
+    world.branches.delete(branch.name)
+    assert [each.name for each in world.branches.list()] == ["child"]
+    assert world.texts() == ["first", "second"]
+
+
+def test_a_main_with_a_long_name_leaves_room_for_a_branch_s(make_world: MakeWorld, new_database: NewDatabase) -> None:
+    """It is shortened, and told from another one that begins in the same way."""
+    first, second = (make_world(url=new_database("x" * 62 + end)) for end in "ab")
+
+    with first.app.app_context():
+        assert first.backend.longest_name >= 30
+        mine = first.branches.create("same")
+    theirs = second.branches.create("same")
+
+    assert mine.id != theirs.id
+    assert [each.id for each in second.branches.list()] == [theirs.id]
+
+
+def test_a_name_that_another_database_has_is_taken(make_world: MakeWorld, new_database: NewDatabase) -> None:
+    """It is no branch, and the message says so."""
+    world = make_world(url=new_database("a"))
+    new_database("a__b")
+
+    with pytest.raises(BranchExists, match=r"^There is a database 'a__b', and it is no branch: choose another name\.$"):
+        world.branches.create("b")
+
+
+_SETTINGS = {
+    "search_path": '"$user", app, "it\'s, odd"',
+    "work_mem": "'7MB'",
+    "myapp.motto": "'it''s; \"so\" \\ %s'",
+    "session_preload_libraries": "'$libdir/plpgsql', plpgsql",
+    "timezone": "'Asia/Tokyo'",
+}
+
+
+def test_a_branch_has_its_parent_s_settings_owner_and_rights(
+    make_world: MakeWorld, new_database: NewDatabase, role: str, admin: Client
+) -> None:
+    """CREATE DATABASE … TEMPLATE leaves them behind; a reset keeps them, a branch of the branch has them too."""
+    world = make_world(url=new_database("main_set", f"OWNER {role}"))
+    for name, value in _SETTINGS.items():
+        admin.run(f"ALTER DATABASE main_set SET {name} TO {value}")
+    admin.run(f"ALTER ROLE {role} IN DATABASE main_set SET search_path TO app, public")
+    admin.run("REVOKE ALL ON DATABASE main_set FROM PUBLIC")
+    admin.run(f"GRANT TEMPORARY ON DATABASE main_set TO {role} WITH GRANT OPTION")
+    admin.run("ALTER DATABASE main_set CONNECTION LIMIT 7")
+
+    before = _state_of(admin, "main_set")
+    world.branches.create("mine")
+    world.branches.create("child", parent="mine")
+
+    assert len(before["settings"]) == len(_SETTINGS) + 1
+    assert _state_of(admin, "main_set__mine") == before
+    world.branches.reset("mine")
+    assert _state_of(admin, "main_set__mine") == before
+    assert _state_of(admin, "main_set__child") == before
+
+
+def _state_of(admin: Client, database: str) -> dict[str, Any]:
+    settings = admin.run(
+        "SELECT datname, s.setrole::regrole::text, unnest(s.setconfig) FROM pg_db_role_setting s"
+        " JOIN pg_database d ON d.oid = s.setdatabase ORDER BY 1, 2, 3"
+    )
+    rest = admin.run(
+        "SELECT datname, datdba::regrole::text, datconnlimit, (SELECT array_agg(a::text ORDER BY a::text)"
+        " FROM aclexplode(datacl) a) FROM pg_database"
+    )
+    return {
+        "settings": [row[1:] for row in settings if row[0] == database],
+        "rest": {row[0]: row[1:] for row in rest}[database],
+    }
+
+
+def test_a_setting_that_the_role_may_not_give_is_named(
+    make_world: MakeWorld, new_database: NewDatabase, role: str, admin: Client
+) -> None:
+    """Better no branch than one that behaves otherwise than its parent."""
+    admin.run(f"ALTER ROLE {role} CREATEDB")
+    url = new_database("main_log", f"OWNER {role}").set(username=role)
+    admin.run("ALTER DATABASE main_log SET log_statement TO 'ddl'")
+    world = make_world(url=url)
+
+    with pytest.raises(
+        DatabaseFailed, match=r"^The setting log_statement of the database 'main_log' cannot be given to"
+    ):
+        world.branches.create("mine")
+    assert world.branches.list() == []
+    assert world.branches.databases.sweep(dry_run=True) == []
+
+
+def test_an_owner_who_may_create_databases_makes_branches(
+    make_world: MakeWorld, new_database: NewDatabase, role: str, admin: Client, at: At
+) -> None:
+    """No superuser is needed, for masks, resets and deletions neither."""
+    admin.run(f"ALTER ROLE {role} CREATEDB")
+    url = new_database("main_own", f"OWNER {role}").set(username=role)
+    world = make_world(url=url, BRANCHES_MASKS={"note.text": "upper(text)"})
+
+    branch = world.branches.create("mine")
+    assert at(branch).texts() == ["FIRST", "SECOND"]
+    world.branches.reset("mine")
+    assert world.branches.diff("mine") == ""
+    world.branches.databases.update(branch, None)
+    world.branches.delete("mine")
+    assert world.branches.prune(dry_run=False) == []
+
+
+@pytest.mark.parametrize(("may_create", "is_owner"), [(False, True), (True, False)])
+def test_without_the_rights_the_message_says_how_to_give_them(
+    make_world: MakeWorld, new_database: NewDatabase, role: str, admin: Client, *, may_create: bool, is_owner: bool
+) -> None:
+    """In one line, with the role's name."""
+    url = new_database("main_rights", f"OWNER {role}" if is_owner else "")
+    admin.run(f"ALTER ROLE {role} {'CREATEDB' if may_create else 'NOCREATEDB'}")
+    world = make_world(url=url.set(username=role), fill=False)
+
+    with pytest.raises(
+        DatabaseFailed, match=r'\. A branch is .* as an administrator, run ALTER ROLE "tester" CREATEDB'
+    ):
+        world.branches.create("mine")
+
+
+@contextmanager
+def _statements() -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if "CREATE DATABASE" in statement or "file_copy_method" in statement:
+            seen.append(re.sub(r'"[^"]*"', "x", statement))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", hear)
+
+
+@pytest.mark.parametrize("kind", ["embedded"])
+def test_a_small_database_goes_through_the_log(make_world: MakeWorld, kind: str, monkeypatch: Any) -> None:
+    """Where files are flushed that is faster; a large one is copied file by file, whose checkpoints it outweighs."""
+    world = make_world(kind)
+    with _statements() as seen:
+        world.branches.create("small")
+        monkeypatch.setattr(clone, "_COPIED_FROM", 2**20)
+        world.branches.create("large")
+
+    assert "STRATEGY WAL_LOG" in seen[0]
+    assert "STRATEGY FILE_COPY" in seen[1]
+
+
+def test_where_nothing_is_flushed_files_are_copied(make_world: MakeWorld) -> None:
+    """Whatever their size, and in the way that may share blocks."""
+    world = make_world("server")
+    with _statements() as seen:
+        world.branches.create("small")
+
+    assert "STRATEGY FILE_COPY" in seen[-1]
+    assert seen[0] == "SET file_copy_method = clone" or int(os.environ.get("PG_MAJOR", "18")) < 18
+
+
+def test_that_blocks_are_shared_is_tried_and_not_assumed(tmp_path: Any) -> None:
+    """A folder that cannot be written to, and none at all, count as one without."""
+    assert not clone._can_clone(None)
+    assert not clone._can_clone(tmp_path / "nowhere")
+    assert clone._can_clone(tmp_path) in {True, False}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_materialized_view_holds_what_its_tables_hold(make_world: MakeWorld, at: At) -> None:
+    """What was hidden, or taken away, does not live on in it."""
+    world = make_world("server", BRANCHES_MASKS={"note.text": "'hidden'"})
+    with world.db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE MATERIALIZED VIEW notes AS SELECT id, text FROM note")
+        connection.exec_driver_sql("CREATE MATERIALIZED VIEW notes_again AS SELECT id, text FROM notes")
+        connection.exec_driver_sql("CREATE MATERIALIZED VIEW later AS SELECT text FROM note WITH NO DATA")
+
+    masked, empty = world.branches.create("masked"), world.branches.create("empty one", data="empty")
+
+    assert at(masked).texts("notes_again") == ["hidden", "hidden"]
+    assert at(empty).texts("notes_again") == []
+
+
+def test_without_data_every_schema_is_emptied(make_world: MakeWorld, at: At) -> None:
+    """Partitions and foreign keys too, whatever tables are called; sequences begin anew."""
+    world = make_world("server")
+    with world.db.engine.begin() as connection:
+        for statement in (
+            "CREATE SCHEMA other",
+            'CREATE TABLE other."100% of %s" (id int GENERATED ALWAYS AS IDENTITY, note int REFERENCES note)',
+            'INSERT INTO other."100% of %s" (note) SELECT id FROM note',
+            "CREATE TABLE part (id int, text text) PARTITION BY RANGE (id)",
+            "CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (1) TO (10)",
+            "INSERT INTO part VALUES (1, 'a')",
+        ):
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+    there = at(world.branches.create(data="empty"))
+
+    assert there.texts() == there.texts("part") == there.run('SELECT * FROM other."100% of %s"') == []
+    there.add("new")
+    there.run('INSERT INTO other."100% of %s" (note) VALUES (1)')
+    assert there.run('SELECT id FROM other."100% of %s"') == [(1,)]
+
+
+def test_a_bind_of_another_role_keeps_it(make_world: MakeWorld, new_database: NewDatabase, role: str, at: At) -> None:
+    """Two binds of one database share its branch, each as the role that it is for."""
+    url = new_database("main_roles")
+    world = make_world(url=url, binds={"readers": url.set(username=role)})
+
+    branch = world.branches.create("mine")
+
+    assert sa.make_url(branch.url).username == "postgres"
+    for each in (branch, world.branches.get("mine"), world.branches.list()[0]):
+        assert at(each.binds["readers"]).run("SELECT current_user, current_database()") == [(role, branch.id)]
+
+
+@pytest.mark.parametrize("driver", ["psycopg2"])
+def test_another_driver_will_do(make_world: MakeWorld, new_database: NewDatabase, at: At, driver: str) -> None:
+    """Everything that branches are made of works with it, percent signs included."""
+    pytest.importorskip(driver)
+    url = new_database("100% other").set(drivername=f"postgresql+{driver}")
+    world = make_world(url=url, BRANCHES_MASKS={"note.text": "CASE WHEN text LIKE 'f%' THEN '100%' ELSE text END"})
+
+    branch = world.branches.create("50% mine", expires_in="1h")
+    child = world.branches.create("child", parent=branch.name, data="empty")
+
+    assert branch.url.startswith(f"postgresql+{driver}:")
+    assert at(branch).texts() == ["100%", "second"]
+    assert at(child).texts() == []
+    assert world.branches.diff("child") == ""
+    world.branches.reset(branch.name)
+    with world.branches.databases.run_alive("x"):
+        assert world.backend.is_held("run x")
+    with pytest.raises(BranchExists, match="'child'"):
+        world.branches.create("child")
+    world.branches.delete("child")
+    assert world.backend.vouch(sa.make_url(branch.url)) is not None
+    assert [each.name for each in world.branches.list()] == [branch.name]

@@ -1,0 +1,333 @@
+"""Who is connected to a Postgres server meanwhile, and what happens to him; how many connections are needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_branches import Branch, DatabaseFailed, DatabaseInUse, urls
+from flask_branches.backends import postgres_clone as clone
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+    from tests.branches.conftest import Client, World
+
+    At = Callable[[str | Branch], Client]
+    MakeWorld = Callable[..., World]
+    NewDatabase = Callable[..., sa.URL]
+    Start = Callable[..., subprocess.Popen[str]]
+    Until = Callable[[Callable[[], Any]], Any]
+
+pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
+
+_MANY = """if True:
+    import os, sys, traceback
+    from notes import app, branches
+    waiting, go = os.pipe()
+    children = []
+    for number in range(8):
+        children.append(os.fork())
+        if children[-1] == 0:
+            os.close(go)
+            os.read(waiting, 1)  # all begin when the parent has closed its end
+            try:
+                with app.app_context(), branches.databases.run_alive(str(number)):
+                    branches.create(f"branch {number}")
+                    branches.databases.close()
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+    os.close(go)
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    sys.exit(sum(statuses))
+"""
+_FORK = """if True:
+    import os, sys
+    from notes import app, branches
+    with app.app_context():
+        branches.create("mine")
+        child = os.fork()
+        if child == 0:
+            branches.list()
+            sys.exit()
+        os.waitpid(child, 0)
+        print(*(each.name for each in branches.list()))
+        branches.databases.close()
+"""
+_MASKING = """if True:
+    from notes import app, branches
+    with app.app_context():
+        branches.create("mine")
+"""
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait long for sessions that will not end."""
+    monkeypatch.setattr(clone, "_LEAVE_SECONDS", 0.05)
+
+
+@contextmanager
+def session(url: str | sa.URL, name: str = "reports", *, busy: bool = False) -> Iterator[sa.engine.Connection]:
+    """Somebody else who is connected there; busy with a transaction, or idle."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"application_name": name})
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+            if not busy:
+                connection.rollback()
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def test_the_application_s_own_idle_connections_are_no_hindrance(make_world: MakeWorld, at: At) -> None:
+    """They are closed for the copy, and made anew when they are needed."""
+    world = make_world("server")
+    engine = world.db.engine
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+
+    assert at(world.branches.create()).texts() == ["first", "second"]
+    assert world.texts() == ["first", "second"]
+    assert world.db.engine is engine
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_parent_with_an_active_transaction_is_not_copied(make_world: MakeWorld, soon: None, *, force: bool) -> None:
+    """The message names the session and its state, and does not advise to end it by force."""
+    world = make_world("server")
+    world.branches.create("parent")
+    for name, url in (("main", world.main), ("parent", sa.make_url(world.branches.get("parent").url))):
+        with session(url, busy=True) as other:
+            pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            with pytest.raises(DatabaseInUse) as raised:
+                world.branches.create("mine", parent=name, force=force)
+            assert other.exec_driver_sql("SELECT 1").scalar() == 1
+        assert str(raised.value) == (
+            f"The parent '{name}' is in use by pid {pid} (reports, postgres, idle in transaction), and can only be "
+            "copied or replaced while nobody is. Let it finish."
+        )
+    assert [each.name for each in world.branches.list()] == ["parent"]
+
+
+def test_idle_sessions_of_a_parent_are_ended_by_force_alone(make_world: MakeWorld, soon: None, at: At) -> None:
+    """The message says how; four of them are counted."""
+    world = make_world("server")
+    parent = world.branches.create("parent")
+    with session(parent.url), session(parent.url), session(parent.url), session(parent.url) as other:
+        with pytest.raises(
+            DatabaseInUse, match=r"idle\) and 1 more, .* Close it, or end the idle sessions with --force"
+        ):
+            world.branches.create("mine", parent="parent")
+
+        assert at(world.branches.create("mine", parent="parent", force=True)).texts() == ["first", "second"]
+        with pytest.raises(sa.exc.OperationalError):
+            other.exec_driver_sql("SELECT 1")
+
+
+def test_sessions_of_main_are_never_ended(make_world: MakeWorld, soon: None) -> None:
+    """Not by force either, and nobody is told to try that."""
+    world = make_world("server")
+    with session(world.main) as other:
+        for force in (False, True):
+            with pytest.raises(
+                DatabaseInUse, match=r"^The parent 'main' is in use by .*idle\), .* nobody is\. Close it\.$"
+            ):
+                world.branches.create("mine", force=force)
+        assert other.exec_driver_sql("SELECT 1").scalar() == 1
+
+
+def test_a_branch_in_use_is_reset_by_force_alone(make_world: MakeWorld, soon: None, at: At) -> None:
+    """An active transaction is never ended; what could not be reset is as it was, and nothing half built is left."""
+    world = make_world("server")
+    branch = world.branches.create("mine")
+    at(branch).add("third")
+    with session(branch.url, busy=True) as busy:
+        for force in (False, True):
+            with pytest.raises(DatabaseInUse, match=r"^The branch 'mine' is in use by .*idle in transaction"):
+                world.branches.reset("mine", force=force)
+        assert busy.exec_driver_sql("SELECT count(*) FROM note").scalar() == 3
+        busy.rollback()
+        with pytest.raises(DatabaseInUse, match=r"^The branch 'mine' is in use by .*idle\).* --force\.$"):
+            world.branches.reset("mine")
+        assert world.branches.databases.sweep(dry_run=True) == []
+
+        world.branches.reset("mine", force=True)
+    assert at(branch).texts() == ["first", "second"]
+
+
+def test_a_branch_in_use_can_be_deleted(make_world: MakeWorld) -> None:
+    """Its sessions are ended: whoever deletes it means so."""
+    world = make_world("server")
+    branch = world.branches.create("mine")
+    with session(branch.url, busy=True) as other:
+        world.branches.delete("mine")
+        with pytest.raises(sa.exc.OperationalError):
+            other.exec_driver_sql("SELECT 1")
+
+
+def test_eight_processes_branch_one_parent_at_the_same_moment(
+    make_world: MakeWorld, start: Start, small_server: sa.URL
+) -> None:
+    """All succeed, on a server with room for twenty sessions; each holds its run's lock beside."""
+    url = small_server.set(database="crowd")
+    with sa.create_engine(small_server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE crowd")
+    world = make_world(url=url)
+
+    process = start(world, "-c", _MANY)
+    _, said = process.communicate(timeout=100)
+
+    assert process.returncode == 0, said
+    assert len(world.branches.list()) == 8
+    assert len({each.id for each in world.branches.list()}) == 8
+
+
+def test_a_forked_process_leaves_its_parent_s_connection_alone(make_world: MakeWorld, start: Start) -> None:
+    """The one that is kept for the next call is the parent's."""
+    process = start(make_world("server"), "-c", _FORK)
+
+    assert process.communicate(timeout=60) == ("mine\n", "")
+
+
+def test_ctrl_c_in_the_middle_of_a_creation_leaves_nothing(
+    make_world: MakeWorld, start: Start, admin: Client, until: Until
+) -> None:
+    """Neither a half-built database, nor a session, nor a word but Python's own."""
+    world = make_world("server")
+    process = start(world, "-c", _MASKING, NOTES_MASKS='{"note.text": "pg_sleep(600)::text"}')
+
+    def running() -> list[Any]:
+        return admin.run(
+            "SELECT datname FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
+        )
+
+    until(running)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == -signal.SIGINT
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert world.branches.databases.sweep(dry_run=True) == []
+    assert world.branches.list() == []
+    until(lambda: not running())
+
+
+@pytest.mark.parametrize("name", ["postgres", "other"])
+def test_no_template_is_kept_from_being_copied(
+    make_world: MakeWorld, new_database: NewDatabase, server: sa.URL, admin: Client, name: str
+) -> None:
+    """While a run lives no session stays in one, whatever main is called: everybody can make databases."""
+    world = make_world(url=server if name == "postgres" else new_database(name))
+    with world.branches.databases.run_alive("x"), world.branches.temporary():
+        world.branches.list()
+        assert admin.run("SELECT datname FROM pg_stat_activity WHERE datname LIKE 'template%'") == []
+        new_database("made meanwhile")
+        assert world.backend.is_held("run x")
+    assert not world.backend.is_held("run x")
+
+
+def test_one_connection_is_kept_for_the_next_call_and_closed_in_the_end(make_world: MakeWorld, admin: Client) -> None:
+    """And none of a branch, which could not be copied then."""
+    world = make_world("server")
+    world.branches.databases.close()
+    sessions = "SELECT datname FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    before = sorted(admin.run(sessions))
+
+    world.branches.create("mine", data="empty")
+    world.branches.diff("mine")
+    world.backend.vouch(sa.make_url(world.branches.get("mine").url))
+    assert len(admin.run(sessions)) <= len(before) + 1
+    world.branches.databases.close()
+
+
+def test_what_was_written_changes_a_parent_s_state(make_world: MakeWorld, until: Until, at: At) -> None:
+    """And nothing else does; while somebody may be writing it is never the same twice."""
+    world = make_world("server")
+    state = world.backend.state
+    until(lambda: state("main") == state("main"))
+    before = state("main")
+    at(urls.plain(world.main)).texts()
+    until(lambda: state("main") == state("main"))
+    assert state("main") == before
+
+    at(urls.plain(world.main)).add("third")
+    until(lambda: state("main") == state("main"))
+    assert state("main") != before
+    with session(world.main, busy=True):
+        assert state("main") != state("main")
+
+
+@pytest.fixture(scope="session")
+def small_server() -> Iterator[sa.URL]:
+    """A server that is reached by a password over the network, with room for twenty sessions."""
+    import local_postgres
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"listen_addresses": "127.0.0.1", "port": str(port), "max_connections": "20"}
+    with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True, settings=settings) as lease:
+        address = lease.cluster.address
+        query = {"host": address.host, "port": str(address.port)}
+        url = sa.URL.create("postgresql+psycopg", username=address.user, database="postgres", query=query)
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE ROLE owner LOGIN CREATEDB PASSWORD 'hunter2'")
+            connection.exec_driver_sql("CREATE DATABASE owned OWNER owner")
+        yield sa.URL.create("postgresql+psycopg", "owner", "hunter2", "127.0.0.1", port, "postgres")
+
+
+def test_a_branch_s_url_has_its_parent_s_password(make_world: MakeWorld, small_server: sa.URL, at: At) -> None:
+    """What is shown of it has not."""
+    world = make_world(url=small_server.set(database="owned"))
+
+    branch = world.branches.create("mine")
+
+    assert at(branch).texts() == ["first", "second"]
+    assert "hunter2" in branch.url
+    assert "hunter2" not in f"{branch!r}{branch.as_dict()}"
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"port": 1},
+            r"^The server at 127\.0\.0\.1:1 cannot be reached \(.*refused.*\): start it, or correct the URL\.$",
+        ),
+        (
+            {"password": "hunter3"},
+            r"^The server at 127\.0\.0\.1:\d+ refuses 'owner' \(.*password authentication failed.*\): correct the database",
+        ),
+        (
+            {"username": "nobody"},
+            r" refuses 'nobody' \(.*password authentication failed for user \"nobody\"\): correct the database URL\.$",
+        ),
+        ({"host": "no-such-host.invalid"}, r"^The server at no-such-host\.invalid:\d+ cannot be reached"),
+    ],
+)
+def test_a_server_out_of_reach_is_named_without_a_password(
+    make_world: MakeWorld, small_server: sa.URL, driver: str, change: dict[str, Any], said: str
+) -> None:
+    """In one line, whichever driver says so."""
+    pytest.importorskip(driver)
+    url = small_server.set(database="owned", drivername=f"postgresql+{driver}").set(**change)
+    world = make_world(url=url, fill=False)
+
+    for act in (world.branches.list, world.branches.create, lambda: world.backend.vouch(url)):
+        with pytest.raises(DatabaseFailed, match=said) as raised:
+            act()
+        assert "hunter" not in str(raised.value)
+        assert "\n" not in str(raised.value)
