@@ -28,6 +28,8 @@ _IN_ERROR = 3  # libpq's PQTRANS_INERROR
 _IDLE = 0  # libpq's PQTRANS_IDLE
 _ACTIVE_TRANSACTION = "25001"
 
+# Asked first, since most databases have none, and every test's transaction has to ask anew.
+_SOME_DEFERRED = "SELECT EXISTS (SELECT FROM pg_constraint WHERE condeferred)"
 _INITIALLY_DEFERRED = """
     SELECT coalesce(string_agg(format('%I.%I', n.nspname, c.conname), ', '), '')
     FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.condeferred
@@ -106,8 +108,7 @@ class Shared:
             if virtual.aborted or self._failed is virtual:
                 self.rollback(virtual)  # as Postgres does where a statement of the transaction has failed
             elif self._writer is virtual:
-                self._fire_deferred(virtual)
-                self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}", f"SAVEPOINT {_SAVEPOINT}")
+                self._keep(virtual)
                 self._writer = None
 
     def rollback(self, virtual: Virtual) -> None:
@@ -194,23 +195,34 @@ class Shared:
         if ended:
             raise self.violation(f"{_shown(statement)} has ended the test's transaction, and its changes stay")
 
-    def _fire_deferred(self, virtual: Virtual) -> None:
-        """What a real commit looks at, before anything is called committed."""
+    def _keep(self, virtual: Virtual) -> None:
+        """Move the savepoint, after what a real commit looks at before anything is called committed."""
+        moved = (f"RELEASE SAVEPOINT {_SAVEPOINT}", f"SAVEPOINT {_SAVEPOINT}")
         if self._is_sqlite:
             self._check_deferred_keys()
+            self._execute(*moved)
             return
-        if self._deferred is None:
-            cursor = self.real.cursor()
-            cursor.execute(_INITIALLY_DEFERRED)
-            self._deferred = str(cursor.fetchone()[0])
-            cursor.close()
+        names = self._initially_deferred()
+        again = [f"SET CONSTRAINTS {names} DEFERRED"] if names else []
         try:
-            self._execute("SET CONSTRAINTS ALL IMMEDIATE")
-            if self._deferred:
-                self._execute(f"SET CONSTRAINTS {self._deferred} DEFERRED")
+            # One message: where a constraint fails, the savepoint is where it was.
+            self._execute("SET CONSTRAINTS ALL IMMEDIATE", *again, *moved)
         except Exception:
             self.rollback(virtual)
             raise
+
+    def _initially_deferred(self) -> str:
+        if self._deferred is None:
+            self._deferred = self._answer(_INITIALLY_DEFERRED) if self._answer(_SOME_DEFERRED) else ""
+        return self._deferred
+
+    def _answer(self, query: str) -> Any:
+        cursor = self.real.cursor()
+        try:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+        finally:
+            cursor.close()
 
     def _check_deferred_keys(self) -> None:
         real = self.real
