@@ -107,7 +107,8 @@ class SQLite:
             found = self.get(branch.name)
             new = self._built(found.parent, prepare)
             try:
-                with closing(sqlite3.connect(new)) as source, closing(sqlite3.connect(found.id)) as target:
+                opened = sqlite3.connect(found.id, timeout=files.AT_ONCE)
+                with closing(sqlite3.connect(new)) as source, closing(opened) as target:
                     files.copy(source, target, f"The branch {found.name!r}")
             finally:
                 files.remove(new)

@@ -25,9 +25,9 @@ LOCK = ".lock"
 NEW = ".+new-"
 _BESIDE = ("-journal", "-wal", "-shm")
 WAIT_SECONDS = 30.0
-_POLL_SECONDS = 0.05
-# Short, so that Ctrl-C is heard meanwhile; `copy` tries again.
-_BUSY_SECONDS = 0.2
+# Often: a busy writer leaves only moments. SQLite's own waiting is longer, and deaf to Ctrl-C.
+_POLL_SECONDS = 0.002
+AT_ONCE = 0.0
 _IN_WAL = b"\2\2"
 
 
@@ -51,7 +51,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         DatabaseFailed: where it is none, or may not be read.
     """
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=AT_ONCE)
         connection.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # `copy` waits for that
