@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_ENDING = ("SIGINT", "SIGTERM")
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Let SIGTERM end a block as Ctrl-C does, unless somebody else has a use for it."""
-    ours = _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, _exit)
+    """Let SIGTERM, and a terminal that is closed, end a block as Ctrl-C does, unless somebody has a use for them."""
+    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name) and _in_main_thread()]
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _exit)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

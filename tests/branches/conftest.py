@@ -281,7 +281,13 @@ def start(interruptible: None) -> Iterator[Callable[..., subprocess.Popen[str]]]
     def start(world: World, *command: str, **environ: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [sys.executable, *command], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=world.environ(**environ)
+            [sys.executable, *command],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=world.environ(**environ),
+            start_new_session=True,  # no terminal, which would send its signals to everybody
         )
         started.append(process)
         return process

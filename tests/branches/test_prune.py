@@ -170,12 +170,12 @@ def test_a_temporary_branch_leaves_another_of_its_name_alone(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
+    ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_temporary_branch_is_deleted_when_its_process_is_ended(
     world: World, start: Start, number: int, status: int
 ) -> None:
-    """By Ctrl-C, and as CI ends a job."""
+    """By Ctrl-C, as CI ends a job, and by a terminal that is closed."""
     process = start(world, "-c", _HOLD)
     assert process.stdout is not None
     assert "mine" in process.stdout.readline()

@@ -46,7 +46,12 @@ _REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
     "55006": (DatabaseInUse, "{said}: end the sessions that use it."),
     "55P03": (DatabaseInUse, "Another process has been making a branch for {wait}: let it finish, or end it."),
 }
-_REFUSED = re.compile(r"FATAL: .*(authentication failed|role .* does not exist|no pg_hba\.conf entry)")
+# While they connect, drivers give no code.
+_CONNECTING = (
+    (re.compile(r"FATAL: .*(authentication failed|role .* does not exist|no pg_hba\.conf entry)"), "28000"),
+    (re.compile(r"FATAL: .*database .* does not exist"), "3D000"),
+    (re.compile(r"FATAL: .*(too many clients|remaining connection slots|too many connections)"), "53300"),
+)
 _HELD = sa.text(
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = :space AND objid = :key"
     " AND objsubid = 2 AND granted)"
@@ -67,7 +72,8 @@ class Server:
         # A session in the database to be copied would be in the way.
         self._maintenance = "postgres" if url.database != "postgres" else _TEMPLATE
         self._url = url
-        self._engines: dict[str, sa.Engine] = {}
+        # Several databases of one application are often on one server, which takes only so many connections.
+        self._engines = _shared.setdefault((url.set(database=""), repr(connect_args)), _Engines())
         # Also when nobody calls close: a connection that is merely forgotten is a warning of the driver's.
         weakref.finalize(self, _dispose, self._engines)
         _servers.add(self)
@@ -130,7 +136,14 @@ class Server:
         return self._engines[database]
 
 
-def _dispose(engines: dict[str, sa.Engine]) -> None:
+class _Engines(dict[str, sa.Engine]):
+    """One server's engines by database."""
+
+
+_shared: weakref.WeakValueDictionary[tuple[sa.URL, str], _Engines] = weakref.WeakValueDictionary()
+
+
+def _dispose(engines: _Engines) -> None:
     for engine in engines.values():
         engine.dispose()
 
@@ -263,10 +276,8 @@ def _key(what: str) -> dict[str, int]:
 
 
 def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
-    state = sqlstate(error)
+    state = sqlstate(error) or next((state for text, state in _CONNECTING if text.search(said(error))), None)
     role = url.username or "the role"
-    if state is None and _REFUSED.search(said(error)):  # while it connects, psycopg knows no code
-        state = "28000"
     if state is None:
         text = f"The server at {_place(url)} cannot be reached ({said(error)}): start it, or correct the URL."
         return DatabaseFailed(text)

@@ -1,0 +1,254 @@
+"""`flask branches exec`: the command has the caller's input, output, signals and status, and a branch for its time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flask_branches import Branch, urls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.branches.conftest import Client, World
+
+    At = Callable[[str | Branch], Client]
+    MakeWorld = Callable[..., World]
+    Start = Callable[..., subprocess.Popen[str]]
+
+_FLASK = ("-m", "flask", "--app", "notes", "branches", "exec")
+_HEEDS = """if True:
+    import signal, sys
+    def hear(number, _frame):
+        print(signal.Signals(number).name, flush=True)
+        sys.exit(7)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
+        signal.signal(getattr(signal, name), hear)
+    print("ready", flush=True)
+    while True:
+        signal.pause()
+"""
+_STUBBORN = """if True:
+    import signal, sys
+    heard = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: (heard.append(number), print("not yet", flush=True)))
+    print("ready", flush=True)
+    while len(heard) < 3:
+        signal.pause()
+"""
+_COUNTS = """if True:
+    import signal, sys
+    heard = []
+    signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    print("ready", flush=True)
+    while not heard:
+        signal.pause()
+    print("heard", flush=True)
+    sys.stdin.readline()
+    print("times:", len(heard), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command, and ours around it, have left."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(one: World, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run `flask branches exec` to its end; whatever that is, no branch is left, and no signal's handler."""
+
+    def run(*arguments: str, world: World = one) -> Ended:
+        handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+        result = world.app.test_cli_runner().invoke(args=["branches", "exec", *arguments])
+        assert world.branches.list() == []
+        assert [signal.getsignal(number) for number in signal.valid_signals()] == handlers
+        said = capfd.readouterr()
+        return Ended(result.exit_code, said.out, result.stderr + said.err)
+
+    return run
+
+
+def test_a_command_has_the_caller_s_input_output_and_status(one: World, start: Start) -> None:
+    """And nothing of ours in between; its own options are its own."""
+    process = start(
+        one, *_FLASK, "mine", "--", "sh", "-c", 'cat; echo "$@" >&2; exit 3', "sh", "--json", "-x", "--", "y"
+    )
+
+    assert process.communicate("a\nb\n", timeout=60) == ("a\nb\n", "--json -x -- y\n")
+    assert process.returncode == 3
+    assert one.branches.list() == []
+
+
+def test_a_command_is_led_to_the_branch(make_world: MakeWorld, run: Callable[..., Any]) -> None:
+    """By DATABASE_URL, its binds by DATABASE_URL_<BIND>; each where other programs can read it."""
+    world = make_world(binds=True)
+    script = 'echo "$DATABASE_URL"; echo "$DATABASE_URL_SECOND"'
+
+    first, second = run("mine", "sh", "-c", script, world=world).out.splitlines()
+
+    for url, database in ((first, world.branches.databases.all[0]), (second, world.branches.databases.all[1])):
+        assert "mine" in url
+        main = database.backend.main
+        assert url.startswith(f"{main.get_backend_name()}:")
+        assert urls.parsed(url).database != main.database
+
+
+def test_a_command_finds_its_parent_s_rows_and_main_keeps_its_own(one: World, run: Callable[..., Any]) -> None:
+    """Whatever it does there."""
+    script = """if True:
+        import os, sys
+        url = os.environ["DATABASE_URL"]
+        if url.startswith("sqlite:///"):
+            import sqlite3
+            connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        else:
+            import psycopg
+            connection = psycopg.connect(url)
+        print(*connection.execute("SELECT count(*) FROM note").fetchone())
+        connection.execute("DELETE FROM note")
+        connection.commit()
+    """
+
+    assert run("mine", "--", sys.executable, "-c", script).out == "2\n"
+    assert run("--data", "empty", "mine", "--", sys.executable, "-c", script).out == "0\n"
+    assert one.texts() == ["first", "second"]
+
+
+def test_options_stand_before_the_name(one: World, run: Callable[..., Any]) -> None:
+    """As JSON the branch is shown on standard error: standard output is the command's."""
+    ended = run("--json", "--parent", "empty", "--expires-in", "2h", "mine", "echo", "hello")
+
+    shown = json.loads(ended.err)
+    assert (shown["name"], shown["parent"], ended.out) == ("mine", None, "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (
+            "no-such-command",
+            127,
+            "Error: 'no-such-command' cannot be run: No such file or directory. Correct the command",
+        ),
+        ("/", 126, "Error: '/' cannot be run: Permission denied. Correct the command after --.\n"),
+    ],
+)
+def test_a_command_that_cannot_be_run(run: Callable[..., Any], command: str, status: int, said: str) -> None:
+    """Has the status that a shell gives, and one line that names it."""
+    ended = run("mine", "--", command)
+
+    assert ended.status == status
+    assert ended.err.startswith(said)
+
+
+def test_no_command_is_a_matter_of_usage(run: Callable[..., Any]) -> None:
+    """Before anything is made."""
+    ended = run("mine", "--")
+
+    assert ended.status == 2
+    assert ended.err.endswith("Error: Name a COMMAND after --.\n")
+
+
+def test_a_command_that_was_killed(run: Callable[..., Any]) -> None:
+    """Has 128 and the signal as its status, and the branch is deleted."""
+    assert run("mine", "--", "sh", "-c", "kill -KILL $$").status == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_is_the_command_s(one: World, start: Start, name: str) -> None:
+    """It decides what becomes of it, and the branch lasts as long as it does."""
+    process = start(one, *_FLASK, "mine", "--", sys.executable, "-c", _HEEDS)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert [each.name for each in one.branches.list()] == ["mine"]
+
+    process.send_signal(getattr(signal, name))
+    shown, said = process.communicate(timeout=60)
+
+    assert (process.returncode, shown, said) == (7, f"{name}\n", "")
+    assert one.branches.list() == []
+
+
+def test_a_command_may_take_its_time(one: World, start: Start) -> None:
+    """While it goes on the branch is there, however often it was told to end."""
+    process = start(one, *_FLASK, "mine", "--", sys.executable, "-c", _STUBBORN)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "not yet\n"
+        assert [each.name for each in one.branches.list()] == ["mine"]
+
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert one.branches.list() == []
+
+
+def test_ctrl_c_reaches_a_command_once(one: World) -> None:
+    """A terminal sends it to both; passed on as well it would count twice, which test runners take for haste."""
+    one.let_go()
+    outer, inner = pty.openpty()
+
+    def own_terminal() -> None:
+        fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, *_FLASK, "mine", "--", sys.executable, "-c", _COUNTS],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        env=one.environ(),
+        start_new_session=True,
+        preexec_fn=own_terminal,  # noqa: PLW1509  before it there is no thread of ours
+    )
+    try:
+        os.close(inner)
+        with os.fdopen(outer, "r+b", buffering=0) as terminal:
+            _until(terminal, b"ready")
+            terminal.write(b"\x03")
+            _until(terminal, b"heard")
+            terminal.write(b"\n")
+            assert b"times: 1" in _until(terminal, b"times: ")
+            assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert one.branches.list() == []
+
+
+def _until(terminal: Any, word: bytes) -> bytes:
+    found = b""
+    while word not in found or not found.endswith(b"\n"):
+        found += terminal.read(4096)
+    return found
+
+
+def test_what_a_killed_exec_leaves_is_pruned_at_once(one: World, start: Start) -> None:
+    """The command goes on without it, and nobody deletes its branch before somebody prunes."""
+    process = start(one, *_FLASK, "mine", "--", "sh", "-c", "echo ready; cat")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert one.branches.prune(dry_run=False) == []
+
+    process.kill()
+    process.wait(60)
+
+    assert [each.name for each in one.branches.prune(dry_run=False)] == ["mine"]
+    assert one.branches.list() == []
