@@ -82,8 +82,9 @@ def _upgrade(migrations: Path) -> None:
 
     try:
         upgrade(directory=str(migrations))
-    except SystemExit as error:  # Flask-Migrate's way to say that Alembic refused; the log has the reason
-        raise MigrationFailed("Alembic refused the migrations; run flask db upgrade to see why.") from error
+    except SystemExit as error:  # Flask-Migrate's way to say that Alembic refused
+        said = str(error.__context__ or "no reason").strip().split("\n")[0].rstrip(".")
+        raise MigrationFailed(f"Alembic refuses the migrations in {migrations}: {said}. Correct them.") from error
 
 
 def _tables(app: Flask) -> Iterator[str]:
@@ -109,15 +110,16 @@ def _as_on_the_command_line() -> Iterator[None]:
 @contextmanager
 def _loggers_kept() -> Iterator[None]:
     """Undo what a stock ``env.py`` does to logging: ``fileConfig`` switches off every logger that there is."""
-    root = logging.getLogger()
-    before: dict[logging.Logger, tuple[Any, ...]] = {
-        each: (each.disabled, each.level, each.propagate, list(each.handlers))
-        for each in [root, *root.manager.loggerDict.values()]
-        if isinstance(each, logging.Logger)
-    }
+    as_new: tuple[Any, ...] = (False, logging.NOTSET, True, [])
+    before = {each: (each.disabled, each.level, each.propagate, list(each.handlers)) for each in _loggers()}
     try:
         yield
     finally:
-        for each, (disabled, level, propagate, handlers) in before.items():
-            each.disabled, each.propagate, each.handlers = disabled, propagate, handlers
+        for each in _loggers():
+            each.disabled, level, each.propagate, each.handlers = before.get(each, as_new)
             each.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    root = logging.getLogger()
+    return [root, *(each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger))]
