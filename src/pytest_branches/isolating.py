@@ -14,10 +14,11 @@ from flask_branches.errors import ConfigurationError, IsolationError
 from flask_branches.isolation import REMEDY, Isolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pytest
     from flask import Flask
+    from sqlalchemy import Engine
 
     from flask_branches.branch import Branch
 
@@ -82,17 +83,18 @@ def isolated(app: Flask, branch: Branch, wanted: Wish) -> Iterator[None]:
             undo.enter_context(apart(app, isolation.raise_swallowed))
         else:
             # A branch of the test's own is deleted next, and an existing one may be copied.
-            undo.callback(close_pools, app)
+            engines = list(engines_of(app).values())
+            undo.callback(close_pools, engines)
             if wanted.data == "empty":
                 _empty(app)
-            close_pools(app)  # a live_server would inherit what is in them
+            close_pools(engines)  # a live_server would inherit what is in them
             undo.enter_context(apart(app))
         yield
 
 
-def close_pools(app: Flask) -> None:
-    """Close an application's idle connections; not by ``dispose``, of which listeners hear."""
-    for engine in engines_of(app).values():
+def close_pools(engines: Iterable[Engine]) -> None:
+    """Close idle connections; not by ``Engine.dispose``, of which listeners hear."""
+    for engine in engines:
         if not urls.is_memory(engine.url):
             engine.pool.dispose()
             engine.pool = engine.pool.recreate()

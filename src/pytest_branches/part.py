@@ -12,6 +12,7 @@ from pytest_branches import options
 
 if TYPE_CHECKING:
     from flask import Flask
+    from sqlalchemy import Engine
 
     from flask_branches import Branch
     from pytest_branches.plan import Plan
@@ -36,6 +37,7 @@ class Part:
         self._redaction: Redaction | None = None
         self._stack = ExitStack()
         self._apps: WeakSet[Flask] = WeakSet()
+        self._engines: tuple[Engine, ...] = ()
         self.is_worker = hasattr(config, "workerinput")
         self.is_set_up = bool(config.getini(options.APP))
         """Whether the project has named its application."""
@@ -98,10 +100,11 @@ class Part:
     def own_branch(self) -> Branch:
         """A branch for one test."""
         if self.plan.kind == "existing":
+            from flask_branches.configured import engines_of
             from pytest_branches.isolating import close_pools
 
             for app in self._apps:
-                close_pools(app)  # it is copied from what they are connected to
+                close_pools(engines_of(app).values())  # it is copied from what they are connected to
         return self.run.own_branch(self.worker)
 
     def asks(self, item: pytest.Item) -> bool:
@@ -126,7 +129,7 @@ class Part:
             found = plan.app if plan.module is not None else None
         if not isinstance(found, Flask) or "sqlalchemy" not in found.extensions:
             return None
-        self._apps.add(found)
+        self._remember(found)
         return found
 
     def redaction(self) -> Redaction | None:
@@ -140,6 +143,7 @@ class Part:
 
     def let_go(self) -> None:
         """Let a module-level application have its own database again: its branch is about to be deleted."""
+        self._disconnect()
         self._stack.close()
 
     def leave(self) -> None:
@@ -152,6 +156,24 @@ class Part:
             run.leave()
         else:
             run.end()
+
+    def _remember(self, app: Flask) -> None:
+        """Hold what the latest application connects with: an app fixture of each test's leaves that open."""
+        from flask_branches.configured import engines_of
+
+        self._apps.add(app)
+        engines = tuple(engines_of(app).values())
+        if engines != self._engines:
+            self._disconnect()
+            self._engines = engines
+
+    def _disconnect(self) -> None:
+        """Close the idle connections of the latest application, which is of no use any more."""
+        if self._engines:
+            from pytest_branches.isolating import close_pools
+
+            close_pools(self._engines)
+        self._engines = ()
 
     def _imports_app(self, item: pytest.Item) -> bool:
         """Whether a test's module has a module-level application among its names, or the module that it is from."""

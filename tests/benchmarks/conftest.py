@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib.util
+import os
+import platform
+import statistics
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import local_postgres
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Side = Callable[[], float | None]
 
 _LINES = pytest.StashKey[list[str]]()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what was measured."""
+    """Show what was measured, and on what machine."""
     if lines := config.stash.get(_LINES, []):
         terminalreporter.section("ratios")
-        terminalreporter.write_line("\n".join(lines))
+        terminalreporter.write_line("\n".join([*lines, _machine()]))
 
 
 @pytest.fixture
@@ -29,3 +40,50 @@ def ratio(pytestconfig: pytest.Config) -> Callable[[str, float, float, str], flo
         return second / first
 
     return note
+
+
+@pytest.fixture(scope="session")
+def kind() -> str:
+    """The kind of database that the run measures."""
+    return os.environ.get("QUESTIONS_CONFIG") or "sqlite"
+
+
+@pytest.fixture(scope="session")
+def service() -> Any:
+    """The module of a small application, as the benchmarks' own pytest runs import it."""
+    spec = importlib.util.spec_from_file_location("service", Path(__file__).with_name("service.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def medians() -> Callable[..., dict[str, float]]:
+    """Run several sides in turn, so that what else the machine does meets all of them; the median seconds of each."""
+
+    def measure(rounds: int, **sides: Side) -> dict[str, float]:
+        took: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                began = time.perf_counter()
+                told = side()
+                took[name].append(time.perf_counter() - began if told is None else told)
+        return {name: statistics.median(seconds) for name, seconds in took.items()}
+
+    return measure
+
+
+def _machine() -> str:
+    cpus = Path("/proc/cpuinfo")
+    models = [line for line in cpus.read_text().splitlines() if line.startswith("model name")] if cpus.exists() else []
+    model = models[0].partition(":")[2].strip() if models else platform.machine()
+    try:
+        postgres = f"PostgreSQL {local_postgres.find_binaries().version}"
+    except local_postgres.LocalPostgresError:
+        postgres = "no PostgreSQL"
+    return (
+        f"on {os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, SQLAlchemy {version('sqlalchemy')}, {postgres}"
+    )

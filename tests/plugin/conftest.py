@@ -67,6 +67,7 @@ class Project:
         self.pytester = pytester
         self.folder = pytester.path
         self._patch = patch
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def ini(self, *lines: str) -> None:
         """Write pytest's ini file; warnings are errors in every project."""
@@ -84,8 +85,11 @@ class Project:
             self._patch.setenv(name, value)
 
     def run(self, *arguments: str, plugins: tuple[str, ...] = ("flask",)) -> pytest.RunResult:
-        """Run pytest to its end."""
-        return self.pytester.runpytest_subprocess(*_options(plugins), *arguments, timeout=120)
+        """Run pytest to its end; where all tests pass, so does the run."""
+        result = self.pytester.runpytest_subprocess(*_options(plugins), *arguments, timeout=120)
+        if "passed" in result.stdout.str() and not {"failed", "errors"}.intersection(result.parseoutcomes()):
+            assert result.ret == 0
+        return result
 
     def refused(self, *arguments: str) -> str:
         """Run pytest, in this process for once, where it does not come to a test; gives the line that it says."""
@@ -97,10 +101,23 @@ class Project:
     def start(self, *arguments: str, plugins: tuple[str, ...] = ("flask",)) -> subprocess.Popen[bytes]:
         """Begin to run pytest, in a process group of its own."""
         command = [sys.executable, "-m", "pytest", *_options(plugins), *arguments]
-        with (self.folder / "log").open("wb") as log:
-            return subprocess.Popen(
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True, env=_environment(self.folder)
             )
+        self._started.append(process)
+        return process
+
+    def said(self) -> str:
+        """What the processes that were begun have said."""
+        return (self.folder / "log").read_text()
+
+    def end(self) -> None:
+        """Kill whatever was begun and still runs, and what that has started."""
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def flask(self, *arguments: str, app: str = "shop") -> subprocess.CompletedProcess[str]:
         """Run a command of the application."""
@@ -146,14 +163,16 @@ def migrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, working_directory: Path) -> Project:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, working_directory: Path) -> Iterator[Project]:
     """An empty project."""
     for name in list(os.environ):
         if name.startswith(_FOREIGN):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.chdir(pytester.path)
-    return Project(pytester, monkeypatch)
+    project = Project(pytester, monkeypatch)
+    yield project
+    project.end()
 
 
 @pytest.fixture
@@ -293,14 +312,3 @@ def rows(file: Path, table: str) -> int:
     """How many rows a SQLite file has."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
-
-
-@pytest.fixture
-def ended() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes, and what they have started, that are killed after the test if they still run."""
-    processes: list[subprocess.Popen[bytes]] = []
-    yield processes
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.plugin.conftest import CLIENT, POSTGRES, ROWS, SHOP_APP, on_files
 
 if TYPE_CHECKING:

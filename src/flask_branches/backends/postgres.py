@@ -77,11 +77,16 @@ class Postgres:
             )
         database = self._prefix + record.name
         with self._alone() as connection:
-            self._drop_half_built(connection)
-            self._require_free(connection, database, record.name)
+            there = self._half_built_ones(connection, database)
+            if database in there:
+                raise self._taken(connection, database, record.name)
+            self._drop(connection, there)
             with self._built(connection, record, prepare, force=force) as (new, marking):
+                # Not flushed at once: whatever is made durable in the branch makes its name so first.
                 server.run(
-                    connection, f"{marking}; ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}"
+                    connection,
+                    f"SET LOCAL synchronous_commit = off; {marking};"
+                    f" ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}",
                 )
         return self._branch(database, record)
 
@@ -255,12 +260,18 @@ class Postgres:
             labels=record.labels,
         )
 
-    def _half_built_ones(self, connection: Connection) -> list[str]:
-        statement = sa.text("SELECT datname FROM pg_database WHERE starts_with(datname, :prefix) ORDER BY datname")
-        return list(connection.execute(statement, {"prefix": self._half_built}).scalars())
+    def _half_built_ones(self, connection: Connection, beside: str | None = None) -> list[str]:
+        """The half-built databases that there are; and another, if it is there."""
+        statement = sa.text(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, :prefix) OR datname = :beside ORDER BY datname"
+        )
+        return list(connection.execute(statement, {"prefix": self._half_built, "beside": beside or ""}).scalars())
 
     def _drop_half_built(self, connection: Connection) -> list[str]:
-        left = self._half_built_ones(connection)
+        return self._drop(connection, self._half_built_ones(connection))
+
+    @staticmethod
+    def _drop(connection: Connection, left: list[str]) -> list[str]:
         for database in left:
             server.drop(connection, database)
         return left
@@ -281,9 +292,7 @@ class Postgres:
         with there.connected(database) as connection:
             yield connection, database
 
-    def _require_free(self, connection: Connection, database: str, name: str) -> None:
-        if not server.exists(connection, database):
-            return
+    def _taken(self, connection: Connection, database: str, name: str) -> BranchExists:
         if any(each.name == name for each in self._listed(connection)):
-            raise BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
-        raise BranchExists(f"There is a database {database!r}, and it is no branch: choose another name.")
+            return BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
+        return BranchExists(f"There is a database {database!r}, and it is no branch: choose another name.")
