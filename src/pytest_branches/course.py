@@ -173,7 +173,7 @@ class Course:
         return any(getattr(option, name, False) for name in ("collectonly", "setupplan", "showfixtures"))
 
     def _redact(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        if (redaction := self._part.redaction()) is not None:
+        if (report.longrepr or report.sections) and (redaction := self._part.redaction()) is not None:
             redaction.report(report)
 
     def _listen(self) -> None:

@@ -134,10 +134,14 @@ class Part:
 
     def redaction(self) -> Redaction | None:
         """What hides the passwords that this process knows of; None where it knows of no database."""
-        if self._redaction is None and self._plan is not None and not isinstance(self._plan, Exception):
-            from pytest_branches.redaction import Redaction
+        from flask_branches import BranchesError
+        from pytest_branches.redaction import Redaction
 
-            plan = self._plan
+        if self._redaction is None:
+            try:
+                plan = self.plan
+            except BranchesError:
+                return None
             self._redaction = Redaction([*plan.own, *([plan.url] if plan.url else [])])
         return self._redaction
 

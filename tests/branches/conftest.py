@@ -322,6 +322,12 @@ def one(make_world: Callable[..., World]) -> World:
     return make_world()
 
 
+@pytest.fixture
+def light(make_world: Callable[..., World]) -> World:
+    """The application in memory, for what is decided before any database is asked."""
+    return make_world("memory")
+
+
 def _models(db: Any, *, bind: bool) -> tuple[Any, Any]:
     class Note(db.Model):  # type: ignore[misc]
         id = orm.mapped_column(sa.Integer, primary_key=True)

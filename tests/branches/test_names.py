@@ -80,11 +80,11 @@ def test_a_name_may_be_as_long_as_there_is_room(world: World) -> None:
         ("\udc80", r"^The branch's name '\\udc80' begins"),
     ],
 )
-def test_what_cannot_be_a_name_is_refused(one: World, name: str, said: str) -> None:
+def test_what_cannot_be_a_name_is_refused(light: World, name: str, said: str) -> None:
     """With the name itself, and before anything is made."""
     with pytest.raises(InvalidValue, match=said):
-        one.branches.create(name)
-    assert one.branches.list() == []
+        light.branches.create(name)
+    assert light.branches.list() == []
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_what_cannot_be_a_name_is_refused(one: World, name: str, said: str) -> N
         (timedelta(hours=1), timedelta(hours=1)),
     ],
 )
-def test_a_branch_goes_after_a_span(one: World, text: str | timedelta, span: timedelta) -> None:
+def test_a_branch_goes_after_a_span(light: World, text: str | timedelta, span: timedelta) -> None:
     """Counted from its making."""
     before = now()
 
-    branch = one.branches.create(expires_in=text)
+    branch = light.branches.create(expires_in=text)
 
     assert branch.expires_at is not None
     assert before + span <= branch.expires_at <= now() + span
@@ -125,11 +125,11 @@ def test_a_branch_goes_after_a_span(one: World, text: str | timedelta, span: tim
         (timedelta.max, r"^expires_in '999999999 days.*' is longer than time"),
     ],
 )
-def test_a_span_that_cannot_be_is_refused(one: World, value: Any, said: str) -> None:
+def test_a_span_that_cannot_be_is_refused(light: World, value: Any, said: str) -> None:
     """With the value and what can be written."""
     with pytest.raises(InvalidValue, match=said):
-        one.branches.create(expires_in=value)
-    assert one.branches.list() == []
+        light.branches.create(expires_in=value)
+    assert light.branches.list() == []
 
 
 @pytest.mark.parametrize(
@@ -142,26 +142,26 @@ def test_a_span_that_cannot_be_is_refused(one: World, value: Any, said: str) -> 
         ("2100-02-30T00:00:00Z", r"^expires_at '2100-02-30T00:00:00Z' is not a time"),
     ],
 )
-def test_a_moment_that_cannot_be_is_refused(one: World, value: Any, said: str) -> None:
-    """One that is over, that has no zone, that is none."""
+def test_a_moment_that_cannot_be_is_refused(light: World, value: Any, said: str) -> None:
+    """One that is over, that has no zone, that is nlight."""
     with pytest.raises(InvalidValue, match=said):
-        one.branches.create(expires_at=value)
+        light.branches.create(expires_at=value)
 
 
-def test_a_branch_goes_at_a_moment(one: World) -> None:
+def test_a_branch_goes_at_a_moment(light: World) -> None:
     """Whatever zone it was written in."""
     at = datetime(2100, 1, 1, 12, tzinfo=timezone(timedelta(hours=5)))
 
-    assert one.branches.create("a", expires_at=at).expires_at == at
+    assert light.branches.create("a", expires_at=at).expires_at == at
     assert (
-        written(one.branches.create("b", expires_at="2100-01-01T12:00:00+05:00").expires_at) == "2100-01-01T07:00:00Z"
+        written(light.branches.create("b", expires_at="2100-01-01T12:00:00+05:00").expires_at) == "2100-01-01T07:00:00Z"
     )
 
 
-def test_a_span_and_a_moment_together_are_refused(one: World) -> None:
+def test_a_span_and_a_moment_together_are_refused(light: World) -> None:
     """Nobody could tell which is meant."""
     with pytest.raises(InvalidValue, match=r"^expires_in and expires_at are both given: leave one of them out\.$"):
-        one.branches.create(expires_in="1h", expires_at="2100-01-01T00:00:00Z")
+        light.branches.create(expires_in="1h", expires_at="2100-01-01T00:00:00Z")
 
 
 def test_every_branch_goes_unless_it_was_said_that_it_never_does(make_world: MakeWorld) -> None:
@@ -218,10 +218,10 @@ def test_a_past_that_the_database_has_not_is_refused(world: World, at: Any) -> N
         ("123456789/0", r"^The point in time '123456789/0' is not a time"),
     ],
 )
-def test_a_past_that_cannot_be_read_is_refused(one: World, at: str, said: str) -> None:
+def test_a_past_that_cannot_be_read_is_refused(light: World, at: str, said: str) -> None:
     """Before anybody asks the database."""
     with pytest.raises(InvalidValue, match=said):
-        one.branches.create(at=at)
+        light.branches.create(at=at)
 
 
 def test_points_in_time_are_moments_and_log_positions() -> None:

@@ -1,0 +1,254 @@
+"""What must never be tested on, and what may: an existing branch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from tests.plugin.conftest import POSTGRES, ROWS, fill, on_a_server
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Databases, Production, Project
+
+TESTS = """
+    import pytest
+    from notes import Note, db
+    import sqlalchemy as sa
+
+    ROWS = 1000
+
+    @pytest.mark.branches(isolation="none")
+    def test_it_has_its_rows_and_what_is_missing(app, branch, database_url):
+        assert db.session.scalar(sa.text("SELECT count(*) FROM product")) == ROWS
+        assert db.session.query(Note).count() == 0
+        print("on:", branch.name)
+
+    @pytest.mark.branches(isolation="branch")
+    def test_a_copy_of_it(app, own_branch):
+        assert db.session.scalar(sa.text("SELECT count(*) FROM product")) == ROWS
+        db.session.add(Note(text="of the copy"))
+        db.session.commit()
+
+    def test_rolled_back(app):
+        db.session.execute(sa.text("DELETE FROM product"))
+        db.session.add(Note(text="rolled back"))
+        db.session.commit()
+
+    @pytest.mark.branches(isolation="branch")
+    def test_another_copy_of_it(app, own_branch):
+        assert db.session.scalar(sa.text("SELECT count(*) FROM product")) == ROWS
+"""
+
+
+class Existing:
+    """A database that is not the application's own, with rows, and without one of its tables."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def content(self) -> list[tuple[str, int]]:
+        """Its tables and how many rows they have."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            tables = sorted(sa.inspect(connection).get_table_names())
+            return [(name, connection.scalar(sa.text(f"SELECT count(*) FROM {name}"))) for name in tables]  # noqa: S608
+
+
+@pytest.fixture
+def existing(notes: Project, request: pytest.FixtureRequest) -> Existing:
+    """A database beside the application's own."""
+    if POSTGRES:
+        databases: Databases = request.getfixturevalue("databases")
+        notes.variable("DATABASE_URL", databases.make("notes"))
+        made = Existing(databases.make("copy"))
+    else:
+        made = Existing(f"sqlite:///{notes.folder / 'copy.sqlite'}")
+    fill(made.url, "product", "name")
+    notes.files(test_notes=TESTS)
+    return made
+
+
+def test_one_without_a_record_is_refused(notes: Project, existing: Existing) -> None:
+    """In one line, before anything is written."""
+    before = existing.content()
+    result = notes.run(f"--branches-url={existing.url}", "-n0")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = (line for line in result.errlines if line)
+    assert line.startswith("ERROR: --branches-url leads to ")
+    assert "has no record that says it may be tested on. Make a branch with: flask branches create; or mark" in line
+    assert existing.content() == before
+
+
+@pytest.mark.parametrize("place", ["option", "environment", ".env.test"])
+def test_the_application_s_own_database_is_refused(shop: Project, production: Production, place: str) -> None:
+    """Wherever it is named."""
+    named = {"option": "--branches-url", "environment": "BRANCHES_URL", ".env.test": "DATABASE_URL in .env.test"}
+    if place == "environment":
+        shop.variable("BRANCHES_URL", production.url)
+    elif place == ".env.test":
+        (shop.folder / ".env.test").write_text(f"DATABASE_URL={production.url}\n")
+    before = production.content()
+    shop.files(test_shop="def test_a(app): pass")
+    arguments = [f"--branches-url={production.url}"] if place == "option" else []
+
+    line = shop.refused(*arguments)
+    assert line.startswith(f"{named[place]} leads to ")
+    assert "the application's own database, which tests never write to. Make a branch with: flask" in line
+    assert production.content() == before
+
+
+def test_an_adopted_one_is_used_as_it_is(notes: Project, existing: Existing) -> None:
+    """Its rows are kept, the missing table is made, and a test that asks gets a copy; all but that stays in it."""
+    _adopt(notes, existing)
+    result = notes.run(f"--branches-url={existing.url}", "-n0", "-s")
+
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["branches: * itself, because --branches-url names it", "*on: copy*"])
+    assert dict(existing.content()) == {"alembic_version": 1, "note": 0, "product": ROWS}
+    assert notes.left() == []
+
+
+def test_workers_get_copies_of_it(notes: Project, existing: Existing) -> None:
+    """No two of them write to one database; named by .env.test, as a file that a build writes."""
+    _adopt(notes, existing)
+    (notes.folder / ".env.test").write_text(f"DATABASE_URL={existing.url}\n")
+    result = notes.run("-n2")
+
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines("branches: * itself, because DATABASE_URL in .env.test names it")
+    assert dict(existing.content()) == {"alembic_version": 1, "note": 0, "product": ROWS}
+    assert notes.left() == []
+
+
+def _adopt(notes: Project, existing: Existing) -> None:
+    name = Path(str(sa.make_url(existing.url).database)).name
+    done = notes.flask("branches", "adopt", existing.url, "--yes", name, app="notes")
+    assert done.returncode == 0, done.stderr
+
+
+@on_a_server
+def test_an_application_on_files_on_a_server_s_branch(notes: Project, existing: Existing, databases: Databases) -> None:
+    """The backend that a variable names as well is the URL's, and need not be the application's."""
+    _adopt(notes, existing)
+    notes.variable("DATABASE_URL", None)
+    notes.variable("BRANCHES_BACKEND", "postgres")
+    notes.run(f"--branches-url={existing.url}", "-n0").assert_outcomes(passed=4)
+
+    assert [name for name in databases.names() if "test-" in name] == []
+
+
+ITS_OWN_WAY = """
+    import pytest
+    import sqlalchemy as sa
+    from shop import Product, create_app, db
+
+    @pytest.fixture
+    def app():
+        app = create_app()
+        with app.app_context():
+            db.create_all()
+        yield app
+        with app.app_context():
+            db.drop_all()
+"""
+ALONE = """
+    import pytest
+    from flask_branches import Refused
+    from shop import Product, create_app, db
+
+    def test_by_an_application_of_its_own():
+        app = create_app()
+        with app.app_context():
+            db.session.add(Product(name="pen"))
+            with pytest.raises(Refused, match="the application's own database, which nothing connects to while"):
+                db.session.commit()
+
+    def test_by_a_fixture_that_takes_no_branch(request):
+        with pytest.raises(Refused, match="take the fixture branch and use its URL"):
+            request.getfixturevalue("app")
+"""
+LATE = """
+    from shop import Product, create_app, db
+    import pytest
+
+    @pytest.fixture
+    def app(branch):
+        app = create_app()
+        yield app
+        with app.app_context(), pytest.raises(Exception, match="the application's own"):
+            db.drop_all()
+
+    @pytest.mark.parametrize("time", ["first", "second"])
+    def test_an_application_that_was_not_told(app, time):
+        db.session.add(Product(name="pen"))
+        db.session.commit()
+        assert db.session.query(Product).filter_by(name="pen").count() == 1
+        assert "test-" in db.engine.url.database
+"""
+
+
+def test_nothing_in_a_run_reaches_it(shop: Project, production: Production) -> None:
+    """Neither a fixture that makes and drops the tables of an application on it, nor a test with an application."""
+    shop.files(conftest=ITS_OWN_WAY, test_alone=ALONE, test_late=LATE)
+    before = production.content()
+    shop.run().assert_outcomes(passed=4)
+
+    assert production.content() == before
+    assert shop.left() == []
+
+
+def test_no_migration_reaches_it(shop: Project, production: Production) -> None:
+    """Also where an env.py looks for its database by itself, and where migrations are pending."""
+    before = production.content()
+    versions = shop.folder / "migrations" / "versions"
+    (versions / "0002_second.py").write_text(SECOND)
+    shop.files(test_shop=PENDING)
+    shop.run("-n0").assert_outcomes(passed=1)
+    assert production.content() == before
+
+    env = shop.folder / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("def get_engine(bind_key=None):", ENV))
+    line = _complaint(shop.run("-n0"))
+    assert "own database, which nothing connects to while tests run" in line
+    assert production.content() == before
+
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade(engine_name):
+    if engine_name != "audit":
+        op.add_column("product", sa.Column("price", sa.Integer))
+"""
+PENDING = """
+    import sqlalchemy as sa
+    from shop import db
+
+    def test_a(app):
+        assert db.session.scalar(sa.text("SELECT count(price) FROM product")) == 0
+"""
+ENV = """
+def get_engine(bind_key=None):
+    import os
+
+    from sqlalchemy import create_engine
+
+    return create_engine(os.environ["AUDIT_URL" if bind_key else "DATABASE_URL"])
+
+
+def not_used(bind_key=None):
+"""
+
+
+def _complaint(result: pytest.RunResult) -> str:
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = (line for line in result.errlines if line.startswith("ERROR"))
+    return line
