@@ -143,7 +143,7 @@ def test_a_span_that_cannot_be_is_refused(light: World, value: Any, said: str) -
     ],
 )
 def test_a_moment_that_cannot_be_is_refused(light: World, value: Any, said: str) -> None:
-    """One that is over, that has no zone, that is nlight."""
+    """One that is over, that has no zone, that is none."""
     with pytest.raises(InvalidValue, match=said):
         light.branches.create(expires_at=value)
 
