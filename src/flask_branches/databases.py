@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from flask_branches import emptying, schema, urls
-from flask_branches.backends import postgres_server, sqlite_files
+from flask_branches.backends import postgres_errors, postgres_server, sqlite_files
 from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import BranchNotFound
 from flask_branches.masks import Masking
@@ -238,7 +238,7 @@ def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> Iterator[sa.engin
     Raises:
         DatabaseFailed: where the database is out of reach, or refuses what the block does.
     """
-    told = sqlite_files.told if url.get_backend_name() == "sqlite" else postgres_server.told
+    told = sqlite_files.told if url.get_backend_name() == "sqlite" else postgres_errors.told
     engine = sa.create_engine(
         url,
         poolclass=sa.NullPool,

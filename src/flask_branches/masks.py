@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from flask_branches import emptying
-from flask_branches.backends.postgres_server import sqlstate
+from flask_branches.backends.postgres_errors import sqlstate
 from flask_branches.errors import MaskFailed
 
 if TYPE_CHECKING:

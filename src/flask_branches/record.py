@@ -8,7 +8,7 @@ import socket
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from flask_branches.branch import moment, now, written
+from flask_branches.branch import Branch, moment, now, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,19 @@ class Record:
         """The mark as JSON."""
         values = asdict(self) | {"created_at": written(self.created_at), "expires_at": written(self.expires_at)}
         return json.dumps({_FORMAT: _VERSION, **values}, ensure_ascii=True, sort_keys=True)
+
+    def branch(self, identity: str, url: str, backend: str) -> Branch:
+        """The branch that it is the mark of, which a backend knows by an id and reaches by a URL."""
+        return Branch(
+            id=identity,
+            name=self.name,
+            parent=self.parent,
+            url=url,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            backend=backend,
+            labels=self.labels,
+        )
 
     def updated(self, expires_at: datetime | None, labels: Mapping[str, str] | None) -> Record:
         """The same with another expiry, and with other labels where some are given."""

@@ -193,6 +193,11 @@ def test_a_small_database_goes_through_the_log(make_world: MakeWorld, kind: str,
     assert "STRATEGY FILE_COPY" in seen[1]
 
 
+def _version(world: World) -> int:
+    with world.db.engine.connect() as connection:
+        return int(connection.dialect.server_version_info[0])
+
+
 def test_where_nothing_is_flushed_files_are_copied(make_world: MakeWorld) -> None:
     """Whatever their size, and in the way that may share blocks."""
     world = make_world("server")
@@ -200,7 +205,7 @@ def test_where_nothing_is_flushed_files_are_copied(make_world: MakeWorld) -> Non
         world.branches.create("small")
 
     assert "STRATEGY FILE_COPY" in seen[-1]
-    assert seen[0] == "SET file_copy_method = clone" or int(os.environ.get("PG_MAJOR", "18")) < 18
+    assert (seen[0] == "SET file_copy_method = clone") is (_version(world) >= 18)
 
 
 def test_that_blocks_are_shared_is_tried_and_not_assumed(tmp_path: Any) -> None:
@@ -245,6 +250,31 @@ def test_without_data_every_schema_is_emptied(make_world: MakeWorld, at: At) -> 
     there.add("new")
     there.run('INSERT INTO other."100% of %s" (note) VALUES (1)')
     assert there.run('SELECT id FROM other."100% of %s"') == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "ENCODING 'LATIN1' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'POSIX' TEMPLATE template0",
+        "ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C' TEMPLATE template0",
+    ],
+)
+def test_what_begins_empty_encodes_and_sorts_as_main_does(
+    make_world: MakeWorld, new_database: NewDatabase, admin: Client, options: str
+) -> None:
+    """Or what passes there would fail here."""
+    if "builtin" in options and admin.run("SELECT current_setting('server_version_num')::int < 170000") == [(True,)]:
+        pytest.skip("the server knows no such locale")
+    world = make_world(url=new_database("sorted", options), fill=False)
+
+    branch = world.branches.create(parent="empty")
+
+    rows = admin.run(
+        "SELECT datname, encoding, datcollate, datctype, to_jsonb(d) -> 'datlocprovider', to_jsonb(d) -> 'datlocale'"
+        " FROM pg_database d"
+    )
+    found = {name: rest for name, *rest in rows}
+    assert found[branch.id] == found["sorted"] != found["postgres"]
 
 
 def test_a_bind_of_another_role_keeps_it(make_world: MakeWorld, new_database: NewDatabase, role: str, at: At) -> None:

@@ -14,6 +14,7 @@ from flask_branches import urls
 from flask_branches.backends import not_found
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
+from flask_branches.backends.postgres_errors import told
 from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import (
     BranchesError,
@@ -210,7 +211,10 @@ class Postgres:
                 connection, parent.name, f"The parent {record.parent!r}", force=may_end, forcible=record.parent != MAIN
             )
         try:
-            clone.clone(connection, parent, new)
+            if parent is None:
+                clone.create_empty(connection, str(self.main.database), new)
+            else:
+                clone.clone(connection, parent, new)
             if prepare is not None:
                 prepare(self.main.set(database=new))
             yield new, server.marking(connection, new, record)
@@ -249,16 +253,7 @@ class Postgres:
         raise not_found(name, there)
 
     def _branch(self, database: str, record: Record) -> Branch:
-        return Branch(
-            id=database,
-            name=record.name,
-            parent=record.parent,
-            url=urls.plain(self.main.set(database=database)),
-            created_at=record.created_at,
-            expires_at=record.expires_at,
-            backend=self.name,
-            labels=record.labels,
-        )
+        return record.branch(database, urls.plain(self.main.set(database=database)), self.name)
 
     def _half_built_ones(self, connection: Connection, beside: str | None = None) -> list[str]:
         """The half-built databases that there are; and another, if it is there."""
@@ -282,7 +277,7 @@ class Postgres:
     @contextmanager
     def _alone(self) -> Iterator[Connection]:
         """Change main's branches alone."""
-        with server.told(self.main), self._server.locked(self._lock(_CREATE)) as connection:
+        with told(self.main), self._server.locked(self._lock(_CREATE)) as connection:
             yield connection
 
     @contextmanager

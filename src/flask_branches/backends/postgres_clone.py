@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches.backends.postgres_server import literal, quoted, run, said
+from flask_branches.backends.postgres_errors import said
+from flask_branches.backends.postgres_server import literal, quoted, run
 from flask_branches.errors import DatabaseFailed, DatabaseInUse
 
 if sys.platform != "win32":
@@ -65,6 +66,13 @@ _SOURCE = sa.text(
     " current_setting('fsync') = 'on' AS fsync"
     " FROM pg_database d WHERE d.datname = :name"
 )
+# Its columns differ from version to version.
+_LOCALE = sa.text(
+    "SELECT to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(encoding))"
+    " FROM pg_database d WHERE datname = :name"
+)
+_PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
+_LOCALES = {"b": "BUILTIN_LOCALE", "i": "ICU_LOCALE"}
 _SETTINGS = sa.text(
     "SELECT s.setrole::regrole::text AS role, s.setrole <> 0 AS of_role, unnest(s.setconfig) AS setting"
     " FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = :name"
@@ -88,17 +96,30 @@ def source(connection: Connection, database: str) -> Source | None:
     return connection.execute(_SOURCE, {"name": database}).first()
 
 
-def clone(connection: Connection, found: Source | None, new: str) -> None:
+def create_empty(connection: Connection, like: str, new: str) -> None:
+    """Create a database without anything in it, which encodes and sorts as another does, if that exists."""
+    row: dict[str, Any] = connection.execute(_LOCALE, {"name": like}).scalar() or {}
+    provider = str(row.get("datlocprovider") or "")
+    wanted = {
+        "ENCODING": row.get("encoding_name"),
+        "LC_COLLATE": row.get("datcollate"),
+        "LC_CTYPE": row.get("datctype"),
+        "LOCALE_PROVIDER": _PROVIDERS.get(provider),
+        _LOCALES.get(provider): row.get("datlocale") or row.get("daticulocale"),
+        "ICU_RULES": row.get("daticurules"),
+    }
+    options = " ".join(f"{name} {literal(value)}" for name, value in wanted.items() if name and value)
+    run(connection, f"CREATE DATABASE {quoted(new)} TEMPLATE template0 {options}")
+
+
+def clone(connection: Connection, found: Source, new: str) -> None:
     """Create a database as a copy of another, its settings, owner and access rights included.
 
     Args:
         connection: in autocommit, to another database of the server.
-        found: what is copied, and has no sessions; None for an empty database.
+        found: what is copied, and has no sessions.
         new: the name of the copy.
     """
-    if found is None:
-        run(connection, f"CREATE DATABASE {quoted(new)} TEMPLATE template0")
-        return
     options = [f"TEMPLATE {quoted(found.name)}", f"OWNER {found.owner}", *_strategy(connection, found)]
     if found.connections != -1:
         options.append(f"CONNECTION LIMIT {found.connections}")

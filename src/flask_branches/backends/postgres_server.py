@@ -1,9 +1,8 @@
-"""A Postgres server, asked from a database that nobody branches: records, locks, and its refusals in our words."""
+"""A Postgres server, asked from a database that nobody branches: its databases, their records, and locks."""
 
 from __future__ import annotations
 
 import os
-import re
 import weakref
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from flask_branches import record as records
-from flask_branches.errors import BranchesError, BranchExists, DatabaseFailed, DatabaseInUse
+from flask_branches.backends.postgres_errors import LOCK_WAIT, sqlstate, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,32 +25,10 @@ if TYPE_CHECKING:
 _LOCK_SPACE = 1_651_663_214
 OWN = "flask_branches"
 """The execution option of this package's own connections, which may be to a database that tests must not reach."""
-_LOCK_WAIT = "10min"
 _TEMPLATE = "template1"
 # What main's branches are managed from where main itself is the database that servers have for that.
 _OWN = "flask_branches"
 _MADE_BY_ANOTHER = {"42P04", "23505"}
-_NO_RIGHTS = (
-    "{said}. A branch is a new database, and a copy of one's own: as an administrator, run "
-    'ALTER ROLE "{role}" CREATEDB, and let it own the parent.'
-)
-_REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
-    "28000": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
-    "28P01": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
-    "42501": (DatabaseFailed, _NO_RIGHTS),
-    "42P04": (BranchExists, "{said}: choose another name, or delete that branch."),
-    "3D000": (DatabaseFailed, "The server at {place} has no such database ({said}): correct the database URL."),
-    "53100": (DatabaseFailed, "The server's disk is full ({said}): free some space."),
-    "53300": (DatabaseFailed, "{said}: end some sessions, or raise max_connections."),
-    "55006": (DatabaseInUse, "{said}: end the sessions that use it."),
-    "55P03": (DatabaseInUse, "Another process has been making a branch for {wait}: let it finish, or end it."),
-}
-# While they connect, drivers give no code.
-_CONNECTING = (
-    (re.compile(r"FATAL: .*(authentication failed|role .* does not exist|no pg_hba\.conf entry)"), "28000"),
-    (re.compile(r"FATAL: .*database .* does not exist"), "3D000"),
-    (re.compile(r"FATAL: .*(too many clients|remaining connection slots|too many connections)"), "53300"),
-)
 _HELD = sa.text(
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = :space AND objid = :key"
     " AND objsubid = 2 AND granted)"
@@ -148,15 +125,6 @@ def _dispose(engines: _Engines) -> None:
         engine.dispose()
 
 
-@contextmanager
-def told(url: sa.URL) -> Iterator[None]:
-    """Turn the driver's errors into ours, which name the value and the remedy."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        raise _translated(error, url) from error
-
-
 def quoted(name: str) -> str:
     """An identifier, whatever characters it has."""
     return '"' + name.replace('"', '""') + '"'
@@ -234,7 +202,7 @@ def lock(connection: Connection, what: str) -> Iterator[None]:
     # which is one transaction: where the lock is not had in time, nothing is set either.
     run(
         connection,
-        f"SET lock_timeout = '{_LOCK_WAIT}'; SET idle_session_timeout = 0; SET statement_timeout = 0;"
+        f"SET lock_timeout = '{LOCK_WAIT}'; SET idle_session_timeout = 0; SET statement_timeout = 0;"
         " SELECT pg_advisory_lock({space}, {key}); RESET lock_timeout".format(**_key(what)),
     )
     try:
@@ -255,16 +223,6 @@ def place(connection: Connection, database: str) -> tuple[str, str] | None:
     return None if row is None else (row[0], row[1])
 
 
-def sqlstate(error: sa.exc.DBAPIError) -> str | None:
-    """The code of what went wrong, with every driver; None where no server has answered."""
-    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-
-
-def said(error: sa.exc.DBAPIError) -> str:
-    """What the server, or the driver, has said: its first line."""
-    return str(error.orig).strip().split("\n")[0]
-
-
 def _unlock(connection: Connection, what: str) -> None:
     if not connection.invalidated:
         with suppress(sa.exc.DBAPIError):  # the connection is gone, and the lock with it
@@ -273,22 +231,6 @@ def _unlock(connection: Connection, what: str) -> None:
 
 def _key(what: str) -> dict[str, int]:
     return {"space": _LOCK_SPACE, "key": zlib.crc32(what.encode()) - 2**31}
-
-
-def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
-    state = sqlstate(error) or next((state for text, state in _CONNECTING if text.search(said(error))), None)
-    role = url.username or "the role"
-    if state is None:
-        text = f"The server at {_place(url)} cannot be reached ({said(error)}): start it, or correct the URL."
-        return DatabaseFailed(text)
-    kind, text = _REFUSALS.get(state, (DatabaseFailed, "The server at {place} refused: {said}."))
-    return kind(text.format(said=said(error), role=role, place=_place(url), wait=_LOCK_WAIT))
-
-
-def _place(url: sa.URL) -> str:
-    host = url.host or ", ".join(url.normalized_query.get("host", ())) or "the default host"
-    port = url.port or ", ".join(url.normalized_query.get("port", ()))
-    return f"{host}:{port}" if port else host
 
 
 def _forget_connections() -> None:

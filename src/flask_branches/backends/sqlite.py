@@ -288,15 +288,4 @@ class SQLite:
 
     def _read(self, path: Path) -> Branch | None:
         record = self._record(path)
-        if record is None:
-            return None
-        return Branch(
-            id=str(path),
-            name=record.name,
-            parent=record.parent,
-            url=urls.plain(self._url(path)),
-            created_at=record.created_at,
-            expires_at=record.expires_at,
-            backend=self.name,
-            labels=record.labels,
-        )
+        return None if record is None else record.branch(str(path), urls.plain(self._url(path)), self.name)

@@ -1,0 +1,73 @@
+"""What a Postgres server refuses, in our words: with the value and the remedy, and never a password."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from flask_branches.errors import BranchesError, BranchExists, DatabaseFailed, DatabaseInUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK_WAIT = "10min"
+"""How long a process waits for another one that is making a branch."""
+_NO_RIGHTS = (
+    "{said}. A branch is a new database, and a copy of one's own: as an administrator, run "
+    'ALTER ROLE "{role}" CREATEDB, and let it own the parent.'
+)
+_REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
+    "28000": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
+    "28P01": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
+    "42501": (DatabaseFailed, _NO_RIGHTS),
+    "42P04": (BranchExists, "{said}: choose another name, or delete that branch."),
+    "3D000": (DatabaseFailed, "The server at {place} has no such database ({said}): correct the database URL."),
+    "53100": (DatabaseFailed, "The server's disk is full ({said}): free some space."),
+    "53300": (DatabaseFailed, "{said}: end some sessions, or raise max_connections."),
+    "55006": (DatabaseInUse, "{said}: end the sessions that use it."),
+    "55P03": (DatabaseInUse, "Another process has been making a branch for {wait}: let it finish, or end it."),
+}
+# While they connect, drivers give no code.
+_CONNECTING = (
+    (re.compile(r"FATAL: .*(authentication failed|role .* does not exist|no pg_hba\.conf entry)"), "28000"),
+    (re.compile(r"FATAL: .*database .* does not exist"), "3D000"),
+    (re.compile(r"FATAL: .*(too many clients|remaining connection slots|too many connections)"), "53300"),
+)
+
+
+@contextmanager
+def told(url: sa.URL) -> Iterator[None]:
+    """Turn the driver's errors into ours, which name the value and the remedy."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise _translated(error, url) from error
+
+
+def sqlstate(error: sa.exc.DBAPIError) -> str | None:
+    """The code of what went wrong, with every driver; None where no server has answered."""
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+
+
+def said(error: sa.exc.DBAPIError) -> str:
+    """What the server, or the driver, has said: its first line."""
+    return str(error.orig).strip().split("\n")[0]
+
+
+def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
+    state = sqlstate(error) or next((state for text, state in _CONNECTING if text.search(said(error))), None)
+    role = url.username or "the role"
+    if state is None:
+        text = f"The server at {_place(url)} cannot be reached ({said(error)}): start it, or correct the URL."
+        return DatabaseFailed(text)
+    kind, text = _REFUSALS.get(state, (DatabaseFailed, "The server at {place} refused: {said}."))
+    return kind(text.format(said=said(error), role=role, place=_place(url), wait=LOCK_WAIT))
+
+
+def _place(url: sa.URL) -> str:
+    host = url.host or ", ".join(url.normalized_query.get("host", ())) or "the default host"
+    port = url.port or ", ".join(url.normalized_query.get("port", ()))
+    return f"{host}:{port}" if port else host
