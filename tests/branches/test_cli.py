@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.branches.conftest import Client, World
 
     At = Callable[[str | Branch], Client]
-    MakeWorld = Callable[..., World]
     Call = Callable[..., Result]
 
 

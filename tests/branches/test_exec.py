@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flask_branches import Branch, urls
+from flask_branches import urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.conftest import World
 
-    At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
     Start = Callable[..., subprocess.Popen[str]]
 

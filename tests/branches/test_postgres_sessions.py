@@ -1,18 +1,16 @@
-"""Who is connected to a Postgres server meanwhile, and what happens to him; how many connections are needed."""
+"""Who is connected to a Postgres server meanwhile, and what happens to him."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_branches import Branch, DatabaseFailed, DatabaseInUse, urls
+from flask_branches import Branch, DatabaseInUse, urls
 from flask_branches.backends import postgres_clone as clone
 
 if TYPE_CHECKING:
@@ -29,28 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
 
-_MANY = """if True:
-    import os, sys, traceback
-    from notes import app, branches
-    waiting, go = os.pipe()
-    children = []
-    for number in range(8):
-        children.append(os.fork())
-        if children[-1] == 0:
-            os.close(go)
-            os.read(waiting, 1)  # all begin when the parent has closed its end
-            try:
-                with app.app_context(), branches.databases.run_alive(str(number)):
-                    branches.create(f"branch {number}")
-                    branches.databases.close()
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-    os.close(go)
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(sum(statuses))
-"""
 _FORK = """if True:
     import os, sys
     from notes import app, branches
@@ -177,23 +153,6 @@ def test_a_branch_in_use_can_be_deleted(make_world: MakeWorld) -> None:
             other.exec_driver_sql("SELECT 1")
 
 
-def test_eight_processes_branch_one_parent_at_the_same_moment(
-    make_world: MakeWorld, start: Start, small_server: sa.URL
-) -> None:
-    """All succeed, on a server with room for twenty sessions; each holds its run's lock beside."""
-    url = small_server.set(database="crowd")
-    with sa.create_engine(small_server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
-        connection.exec_driver_sql("CREATE DATABASE crowd")
-    world = make_world(url=url)
-
-    process = start(world, "-c", _MANY)
-    _, said = process.communicate(timeout=100)
-
-    assert process.returncode == 0, said
-    assert len(world.branches.list()) == 8
-    assert len({each.id for each in world.branches.list()}) == 8
-
-
 def test_a_forked_process_leaves_its_parent_s_connection_alone(make_world: MakeWorld, start: Start) -> None:
     """The one that is kept for the next call is the parent's."""
     process = start(make_world("server"), "-c", _FORK)
@@ -267,75 +226,3 @@ def test_what_was_written_changes_a_parent_s_state(make_world: MakeWorld, until:
     assert state("main") != before
     with session(world.main, busy=True):
         assert state("main") != state("main")
-
-
-def _free_port() -> int:
-    """One below those that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20000, 32000)  # noqa: S311  no secret
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", port))
-            return port
-
-
-@pytest.fixture(scope="session")
-def small_server() -> Iterator[sa.URL]:
-    """A server that is reached by a password over the network, with room for twenty sessions."""
-    import local_postgres
-
-    port = _free_port()
-    settings = {"listen_addresses": "127.0.0.1", "port": str(port), "max_connections": "20"}
-    with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True, settings=settings) as lease:
-        address = lease.cluster.address
-        query = {"host": address.host, "port": str(address.port)}
-        url = sa.URL.create("postgresql+psycopg", username=address.user, database="postgres", query=query)
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        with engine.connect() as connection:
-            connection.exec_driver_sql("CREATE ROLE owner LOGIN CREATEDB PASSWORD 'hunter2'")
-            connection.exec_driver_sql("CREATE DATABASE owned OWNER owner")
-        yield sa.URL.create("postgresql+psycopg", "owner", "hunter2", "127.0.0.1", port, "postgres")
-
-
-def test_a_branch_s_url_has_its_parent_s_password(make_world: MakeWorld, small_server: sa.URL, at: At) -> None:
-    """What is shown of it has not."""
-    world = make_world(url=small_server.set(database="owned"))
-
-    branch = world.branches.create("mine")
-
-    assert at(branch).texts() == ["first", "second"]
-    assert "hunter2" in branch.url
-    assert "hunter2" not in f"{branch!r}{branch.as_dict()}"
-
-
-@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (
-            {"port": 1},
-            r"^The server at 127\.0\.0\.1:1 cannot be reached \(.*refused.*\): start it, or correct the URL\.$",
-        ),
-        (
-            {"password": "hunter3"},
-            r"^The server at 127\.0\.0\.1:\d+ refuses 'owner' \(.*password authentication failed.*\): correct the",
-        ),
-        (
-            {"username": "nobody"},
-            r" refuses 'nobody' \(.*password authentication failed for user \"nobody\"\): correct the database URL\.$",
-        ),
-        ({"host": "no-such-host.invalid"}, r"^The server at no-such-host\.invalid:\d+ cannot be reached"),
-    ],
-)
-def test_a_server_out_of_reach_is_named_without_a_password(
-    make_world: MakeWorld, small_server: sa.URL, driver: str, change: dict[str, Any], said: str
-) -> None:
-    """In one line, whichever driver says so."""
-    pytest.importorskip(driver)
-    url = small_server.set(database="owned", drivername=f"postgresql+{driver}").set(**change)
-    world = make_world(url=url, fill=False)
-
-    for act in (world.branches.list, world.branches.create, lambda: world.backend.vouch(url)):
-        with pytest.raises(DatabaseFailed, match=said) as raised:
-            act()
-        assert "hunter" not in str(raised.value)
-        assert "\n" not in str(raised.value)

@@ -25,14 +25,12 @@ from flask_branches import (
 )
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     from tests.branches.conftest import Client, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
-    Start = Callable[..., subprocess.Popen[str]]
 
 pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") == "postgres", reason="rules of SQLite")
 
