@@ -51,8 +51,6 @@ class Server:
         self._url = url
         # Several databases of one application are often on one server, which takes only so many connections.
         self._engines = _shared.setdefault((url.set(database=""), repr(connect_args)), _Engines())
-        # Also when nobody calls close: a connection that is merely forgotten is a warning of the driver's.
-        weakref.finalize(self, _dispose, self._engines)
         _servers.add(self)
 
     @contextmanager
@@ -88,21 +86,21 @@ class Server:
 
     def close(self) -> None:
         """Close the connection that is kept for the next call."""
-        _dispose(self._engines)
+        _close_idle(self._engines.made)
 
     def forget(self) -> None:
         """Begin anew in a forked child, where what is open is the parent's."""
-        for engine in self._engines.values():
+        for engine in self._engines.made.values():
             engine.dispose(close=False)
 
     def _engine(self, database: str) -> sa.Engine:
-        if database not in self._engines:
+        if database not in self._engines.made:
             kept: dict[str, Any] = (
                 {"pool_size": 2, "pool_pre_ping": True}  # one may hold a lock for long, as a test run does
                 if database == self._maintenance != _TEMPLATE
                 else {"poolclass": sa.NullPool}
             )
-            self._engines[database] = sa.create_engine(
+            self._engines.made[database] = sa.create_engine(
                 self._url.set(database=database),
                 connect_args=self.connect_args,
                 isolation_level="AUTOCOMMIT",
@@ -110,19 +108,25 @@ class Server:
                 execution_options={OWN: True},
                 **kept,
             )
-        return self._engines[database]
+        return self._engines.made[database]
 
 
-class _Engines(dict[str, sa.Engine]):
-    """One server's engines by database."""
+class _Engines:
+    """One server's engines by database, for everybody who asks that server."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, sa.Engine] = {}
+        # Also when nobody calls close: a connection that is merely forgotten is a warning of the driver's.
+        weakref.finalize(self, _close_idle, self.made)
 
 
 _shared: weakref.WeakValueDictionary[tuple[sa.URL, str], _Engines] = weakref.WeakValueDictionary()
 
 
-def _dispose(engines: _Engines) -> None:
+def _close_idle(engines: dict[str, sa.Engine]) -> None:
+    """Close what nobody uses now; not by ``Engine.dispose``, after which a connection in use is never closed."""
     for engine in engines.values():
-        engine.dispose()
+        engine.pool.dispose()
 
 
 def quoted(name: str) -> str:
