@@ -42,6 +42,7 @@ def watched(plan: Plan) -> Iterator[None]:
         if url not in known:
             known[url] = own.get(urls.key(url))
         if (shown := known[url]) is not None and not embedded.is_served(connection.engine):
+            connection.invalidate()  # not one for its pool
             connection.close()
             raise Refused(
                 f"{shown} is the application's own database, which nothing connects to while tests run: "

@@ -191,7 +191,7 @@ LATE = """
 
 
 def test_nothing_in_a_run_reaches_it(shop: Project, production: Production) -> None:
-    """Neither a fixture that makes and drops the tables of an application on it, nor a test with an application."""
+    """Neither a fixture that makes and drops tables on it, nor a test with an application of its own."""
     shop.files(conftest=ITS_OWN_WAY, test_alone=ALONE, test_late=LATE)
     before = production.content()
     shop.run().assert_outcomes(passed=4)
