@@ -34,6 +34,7 @@ class Course:
         self._failed: set[str] = set()
         self._kept: list[str] = []
         self._lost = False
+        self._complaint = ""
         self._signals: dict[int, Any] = {}
 
     def pytest_report_header(self) -> str | None:
@@ -132,7 +133,7 @@ class Course:
         try:
             self._part.leave()
         except BranchesError as error:
-            _complain(error)
+            self._complain(error)
         finally:
             for number, handler in self._signals.items():
                 signal.signal(number, handler)
@@ -152,7 +153,12 @@ class Course:
             self._keep(branch, failed=failed)
             run.delete_all_of(worker)
         except BranchesError as error:
-            _complain(error)
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            sys.stderr.write(f"branches: what is left of the run could not be deleted: {error}\n")
 
     def _keep(self, branch: Branch, *, failed: bool) -> bool:
         from flask_branches.branch import written
@@ -194,10 +200,6 @@ def _as_usage_errors() -> Iterator[None]:
         yield
     except BranchesError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def _complain(error: Exception) -> None:
-    sys.stderr.write(f"branches: what is left of the run could not be deleted: {error}\n")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
