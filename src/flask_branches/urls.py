@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from flask_branches.errors import ConfigurationError
+from flask_branches.errors import ConfigurationError, InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -83,6 +83,20 @@ def key(url: sa.URL) -> Hashable:
 def plain(url: sa.URL) -> str:
     """A URL as text, its password included."""
     return url.render_as_string(hide_password=False)
+
+
+def require_written(url: sa.URL) -> None:
+    """Refuse a database whose name does not survive being written in a URL: SQLAlchemy 2.0 escapes nothing in it.
+
+    Raises:
+        InvalidValue: with what it would be read as.
+    """
+    read = sa.make_url(plain(url)).database
+    if read != url.database:
+        raise InvalidValue(
+            f"{url.database!r} cannot be written in a URL, SQLAlchemy {sa.__version__} reads {read!r}: choose a name "
+            "without a question mark, for the database and the branch."
+        )
 
 
 def shown(url: sa.URL) -> str:

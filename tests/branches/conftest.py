@@ -273,14 +273,24 @@ def make_world(places: Places, tmp_path: Path) -> Callable[..., World]:
     return make
 
 
-@pytest.fixture
-def start(interruptible: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a program on a world's databases; its last one is ended with the test."""
-    started: list[subprocess.Popen[str]] = []
+class Program(subprocess.Popen[str]):
+    """A program that a test has started."""
 
-    def start(world: World, *command: str, **environ: str) -> subprocess.Popen[str]:
+    def says(self, word: str) -> None:
+        """Wait for its next line, which has a word; where it has none, show what the program complains of."""
+        assert self.stdout is not None
+        line = self.stdout.readline()
+        assert word in line, (line, self.communicate(timeout=60))
+
+
+@pytest.fixture
+def start(interruptible: None) -> Iterator[Callable[..., Program]]:
+    """Start a program on a world's databases; its last one is ended with the test."""
+    started: list[Program] = []
+
+    def start(world: World, *command: str, **environ: str) -> Program:
         pipe = subprocess.PIPE
-        process = subprocess.Popen(
+        process = Program(
             [sys.executable, *command],
             stdin=pipe,
             stdout=pipe,

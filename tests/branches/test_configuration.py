@@ -12,7 +12,7 @@ from flask import Flask
 from flask.cli import NoAppException
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_branches import Branches, BranchNotFound, ConfigurationError, DatabaseFailed, urls
+from flask_branches import Branches, BranchNotFound, ConfigurationError, DatabaseFailed, InvalidValue, urls
 from flask_branches.config import read
 
 if TYPE_CHECKING:
@@ -156,6 +156,19 @@ def test_an_installed_driver_is_taken_where_a_url_names_none() -> None:
         assert url.get_backend_name() == "postgresql"
         url.get_dialect().import_dbapi()
     assert urls.parsed("postgresql+psycopg2://h/d").drivername == "postgresql+psycopg2"
+
+
+def test_what_no_url_can_say_is_refused() -> None:
+    """Better than a URL that leads elsewhere; which names are meant depends on SQLAlchemy's version."""
+    for name in ("plain", '100% "odd"; drop', "a?b", "it's #1"):
+        url = sa.URL.create("postgresql", host="h", database=name)
+        if sa.make_url(urls.plain(url)).database == name:
+            urls.require_written(url)
+        else:
+            with pytest.raises(
+                InvalidValue, match=r"^'a\?b' cannot be written in a URL, SQLAlchemy 2\.0.* reads 'a': choose"
+            ):
+                urls.require_written(url)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from flask_branches import urls
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.conftest import World
+    from tests.branches.conftest import Program, World
 
     MakeWorld = Callable[..., World]
-    Start = Callable[..., subprocess.Popen[str]]
+    Start = Callable[..., Program]
 
 _FLASK = ("-m", "flask", "--app", "notes", "branches", "exec")
 _HEEDS = """if True:
@@ -172,8 +172,7 @@ def test_a_command_that_was_killed(run: Callable[..., Any]) -> None:
 def test_a_signal_is_the_command_s(one: World, start: Start, name: str) -> None:
     """It decides what becomes of it, and the branch lasts as long as it does."""
     process = start(one, *_FLASK, "mine", "--", sys.executable, "-c", _HEEDS)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     assert [each.name for each in one.branches.list()] == ["mine"]
 
     process.send_signal(getattr(signal, name))
@@ -186,11 +185,10 @@ def test_a_signal_is_the_command_s(one: World, start: Start, name: str) -> None:
 def test_a_command_may_take_its_time(one: World, start: Start) -> None:
     """While it goes on the branch is there, however often it was told to end."""
     process = start(one, *_FLASK, "mine", "--", sys.executable, "-c", _STUBBORN)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "not yet\n"
+        process.says("not yet")
         assert [each.name for each in one.branches.list()] == ["mine"]
 
     process.send_signal(signal.SIGTERM)
@@ -242,8 +240,7 @@ def _until(terminal: Any, word: bytes) -> bytes:
 def test_what_a_killed_exec_leaves_is_pruned_at_once(one: World, start: Start) -> None:
     """The command goes on without it, and nobody deletes its branch before somebody prunes."""
     process = start(one, *_FLASK, "mine", "--", "sh", "-c", "echo ready; cat")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     assert one.branches.prune(dry_run=False) == []
 
     process.kill()

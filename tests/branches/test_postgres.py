@@ -32,6 +32,8 @@ def test_a_database_may_be_called_anything(
     make_world: MakeWorld, new_database: NewDatabase, at: At, server: sa.URL, name: str
 ) -> None:
     """Its branches can be made, read, reset, copied and deleted, and are never another database's."""
+    if "?" in name and sa.__version__ < "2.1":
+        pytest.skip("SQLAlchemy 2.0 cannot write it in a URL")
     world = make_world(url=server if name == "postgres" else new_database(name))
 
     branch = world.branches.create('it\'s 50% "mine"')

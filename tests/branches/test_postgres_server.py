@@ -14,14 +14,13 @@ import sqlalchemy as sa
 from flask_branches import Branch, DatabaseFailed
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.conftest import Client, Program, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
-    Start = Callable[..., subprocess.Popen[str]]
+    Start = Callable[..., Program]
 
 pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
 

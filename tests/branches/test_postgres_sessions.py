@@ -14,15 +14,14 @@ from flask_branches import Branch, DatabaseInUse, urls
 from flask_branches.backends import postgres_clone as clone
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.conftest import Client, Program, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
     NewDatabase = Callable[..., sa.URL]
-    Start = Callable[..., subprocess.Popen[str]]
+    Start = Callable[..., Program]
     Until = Callable[[Callable[[], Any]], Any]
 
 pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")

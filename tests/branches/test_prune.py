@@ -15,13 +15,12 @@ from flask_branches.branch import now
 from flask_branches.databases import RUN, lock_of_run
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.conftest import Client, Program, World
 
     At = Callable[[str | Branch], Client]
-    Start = Callable[..., subprocess.Popen[str]]
+    Start = Callable[..., Program]
     Until = Callable[[Callable[[], Any]], Any]
 
 _HOLD = """if True:
@@ -177,8 +176,7 @@ def test_a_temporary_branch_is_deleted_when_its_process_is_ended(
 ) -> None:
     """By Ctrl-C, as CI ends a job, and by a terminal that is closed."""
     process = start(world, "-c", _HOLD)
-    assert process.stdout is not None
-    assert "mine" in process.stdout.readline()
+    process.says("mine")
     assert _names(world.branches.list()) == ["mine"]
 
     process.send_signal(number)
@@ -191,8 +189,7 @@ def test_a_temporary_branch_is_deleted_when_its_process_is_ended(
 def test_what_a_killed_process_made_for_itself_is_pruned_at_once(world: World, start: Start) -> None:
     """It has left a branch that would last for a day; while it lives nobody else prunes it."""
     process = start(world, "-c", _HOLD)
-    assert process.stdout is not None
-    assert "mine" in process.stdout.readline()
+    process.says("mine")
     assert world.branches.prune(dry_run=False) == []
 
     process.kill()

@@ -19,14 +19,13 @@ from flask_branches import (
 from flask_branches.backends import sqlite_files
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.conftest import Client, Program, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
-    Start = Callable[..., subprocess.Popen[str]]
+    Start = Callable[..., Program]
 
 pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") == "postgres", reason="rules of SQLite")
 
@@ -119,8 +118,7 @@ def test_a_parent_that_is_being_written_to_is_copied_as_of_one_moment(
         connection.execute("CREATE TABLE one (n INTEGER)")
         connection.execute("CREATE TABLE other (n INTEGER)")
     process = start(file, "-c", _WRITER, str(_main(file)))
-    assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
+    process.says("writing")
 
     before = 0
     for number in range(12):

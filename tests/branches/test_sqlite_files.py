@@ -172,6 +172,8 @@ def test_a_relative_path_means_the_same_from_everywhere(
 @pytest.mark.parametrize("name", ["we ird%20?#&=ü;'\"", "=2F.sqlite", "mode=memory not", "[glob]*"])
 def test_a_file_may_be_called_anything(make_world: MakeWorld, tmp_path: Path, at: At, name: str) -> None:
     """Whatever its name would mean in a URI, or as a pattern."""
+    if "?" in name and sa.__version__ < "2.1":
+        pytest.skip("SQLAlchemy 2.0 cannot write it in a URL")
     url = sa.URL.create("sqlite", database=str(tmp_path / name))
     world = make_world("file", url=url, BRANCHES_MASKS={"note.text": "upper(text)"})
 

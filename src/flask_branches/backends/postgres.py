@@ -77,6 +77,7 @@ class Postgres:
                 "A Postgres server keeps no past to branch from: leave the point in time out, or use Neon."
             )
         database = self._prefix + record.name
+        urls.require_written(self.main.set(database=database))
         with self._alone() as connection:
             there = self._half_built_ones(connection, database)
             if database in there:

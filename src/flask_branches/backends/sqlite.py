@@ -64,6 +64,7 @@ class SQLite:
         if at is not None:
             raise NotSupported("SQLite keeps no past to branch from: leave the point in time out, or use Neon.")
         path = self._path(record.name)
+        urls.require_written(self._url(path))
         with self._writing():
             self._require_free(path, record.name)
             new = self._built(record.parent, prepare)
