@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import sqlalchemy as sa
 
 from flask_branches import urls
-from flask_branches.configured import engines_of
+from flask_branches.configured import engines_of, led_elsewhere
 from flask_branches.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _pointed(engine: Engine, target: sa.URL) -> Iterator[None]:
         if not urls.is_memory(before):
             pool.dispose()
         if engine not in _led:
+            undo.enter_context(led_elsewhere(engine, engine))
             undo.enter_context(_leading(engine))
         _led[engine].append(target)
         undo.callback(_led[engine].pop)
@@ -111,7 +112,8 @@ def _replaced(engines: dict[str | None, Engine], key: str | None, target: sa.URL
     engine = engines[key] = sa.create_engine(target, hide_parameters=before.hide_parameters)
     _bound.add(engine)
     try:
-        yield
+        with led_elsewhere(engine, before):
+            yield
     finally:
         engine.dispose()
         engines[key] = before

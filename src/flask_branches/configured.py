@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from flask_branches import embedded, urls
 from flask_branches.backends.postgres import Postgres
@@ -14,7 +16,7 @@ from flask_branches.databases import Database, Databases
 from flask_branches.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import sqlalchemy as sa
     from flask import Flask
@@ -37,8 +39,9 @@ def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databa
     found: dict[Any, Database] = {}
     engines = engines_of(app)
     for key in _default_first(engines):
-        engine = engines[key]
-        url = embedded.reachable(engine)
+        engine, url = _origins.get(engines[key], (engines[key], engines[key].url))
+        if embedded.is_served(engine):
+            url = embedded.reachable(engine)
         if backend not in {None, urls.backend_of(url)}:
             raise ConfigurationError(
                 f"BRANCHES_BACKEND is {backend!r}, and the application's database is {urls.backend_of(url)}: "
@@ -54,6 +57,24 @@ def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databa
             connect_args = _connect_args(app, key)
             found[same] = Database((key,), _backend(app, key, url, connect_args, engine), connect_args, (engine,))
     return Databases(list(found.values()), masked)
+
+
+@contextmanager
+def led_elsewhere(engine: sa.Engine, origin: sa.Engine) -> Iterator[None]:
+    """Remember, for the time of a block, what an application is configured with in an engine's place.
+
+    Args:
+        engine: what the application has now.
+        origin: the same before it connects elsewhere, or the one whose place it takes.
+    """
+    _origins[engine] = _origins.get(origin, (origin, origin.url))
+    try:
+        yield
+    finally:
+        del _origins[engine]
+
+
+_origins: WeakKeyDictionary[sa.Engine, tuple[sa.Engine, sa.URL]] = WeakKeyDictionary()
 
 
 def is_current(databases: Databases) -> bool:

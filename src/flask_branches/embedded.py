@@ -45,14 +45,13 @@ def serve(engine: Engine, folder: Path) -> None:
             disposed of or its process ends, however that ends.
         folder: where the server's data is kept. Processes that name one folder share one server.
     """
-    own = engine.url
-    server = _servers[engine] = _Server(folder, str(own.database))
+    server = _servers[engine] = _Server(folder, engine.url)
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(
         _dialect: Dialect, _entry: ConnectionPoolEntry, _args: tuple[Any, ...], parameters: dict[str, Any]
     ) -> DBAPIConnection | None:
-        if engine.url == own:  # and not a branch, for the time of a test
+        if engine.url == server.url:  # and not a branch, for the time of a test
             parameters.update(server.address())
         return None
 
@@ -96,15 +95,16 @@ def reachable(engine: Engine) -> sa.URL:
         address = server.address()
     except psycopg.OperationalError as error:
         raise DatabaseFailed(str(error)) from error
-    return engine.url.update_query_dict({"host": str(address["host"]), "port": str(address["port"])})
+    return server.url.update_query_dict({"host": str(address["host"]), "port": str(address["port"])})
 
 
 class _Server:
     """This process's share in the server; the kernel gives it back when the process ends, however it ends."""
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, url: sa.URL) -> None:
+        self.url = url
         self._folder = folder
-        self._database = database
+        self._database = str(url.database)
         self._lock = threading.Lock()
         self._lease: local_postgres.Lease | None = None
 

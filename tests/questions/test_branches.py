@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from flask_branches import IsolationError
+from flask_branches.binding import bound
 from questions import ConfigError, create_app
-from questions.extensions import db
+from questions.extensions import branches, db
 from questions.models import Question
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
     from flask.testing import FlaskCliRunner
+
+    from flask_branches import Branch
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,18 @@ def test_a_branch_is_the_service_s_database_over_again(bare_url: str, other_app:
         assert runner.invoke(args=["questions", "export"]).stdout == f"{question}\n"
     finally:
         assert runner.invoke(args=["branches", "delete", "try-it"]).exit_code == 0
+
+
+def test_main_is_what_the_application_was_configured_with(
+    branch: Branch, own_branch: Branch, other_app: Callable[..., Flask]
+) -> None:
+    """Also where the first question for it is asked while the application works on a branch, which goes later."""
+    app = other_app(branch.url)
+
+    with bound(app, own_branch), app.app_context():
+        main = branches.databases.default.main
+
+    assert main.database == sa.make_url(branch.url).database
 
 
 def test_a_command_of_a_test_has_a_session_of_its_own(app: Flask, runner: FlaskCliRunner, word: str) -> None:
