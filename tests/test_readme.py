@@ -126,13 +126,27 @@ def test_the_test_command_is_what_ci_runs() -> None:
     workflow = (CHECKOUT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
     assert TEST in ci
     assert "run: .ci/run" in workflow
-    tox = (CHECKOUT / "tox.ini").read_text("utf-8")
-    headers = re.findall(r"^\[testenv:([a-z-]+)(?:\{,(-\w+)\})?\]", tox, re.MULTILINE)
-    known = {name + suffix for name, factor in headers for suffix in ("", factor)}
     asked = [TOX.split()[2], *re.findall(r"tox -e (\S+)", ci), *re.findall(r"\benv: [^\w]?([\w, -]+)", workflow)]
     named = {name.strip() for names in asked for name in names.split(",")}
     assert len(named) >= 8
-    assert named <= known
+    assert named <= tox_environments()
+
+
+def test_what_the_readme_names_is_there() -> None:
+    """It names every environment of tox, and its links lead somewhere."""
+    readme = (CHECKOUT / "README.md").read_text("utf-8")
+
+    for name in tox_environments():
+        assert f"`{name}`" in readme, name
+    for link in re.findall(r"\]\(([^)#:]+)\)", readme):
+        assert (CHECKOUT / link).exists(), link
+
+
+def tox_environments() -> set[str]:
+    """Every environment of tox.ini; a header with {a,b} is two of them."""
+    tox = (CHECKOUT / "tox.ini").read_text("utf-8")
+    headers = re.findall(r"^\[testenv:([\w-]+)(?:\{([^}]*)\})?\]", tox, re.MULTILINE)
+    return {name + factor for name, factors in headers for factor in factors.split(",")}
 
 
 @pytest.mark.wheel

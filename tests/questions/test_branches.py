@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_branches import IsolationError
+from flask_branches import ConfigurationError, IsolationError
 from flask_branches.binding import bound
 from questions import ConfigError, create_app
 from questions.extensions import branches, db
@@ -70,6 +70,26 @@ def test_main_is_what_the_application_was_configured_with(
         main = branches.databases.default.main
 
     assert main.database == sa.make_url(branch.url).database
+
+
+def test_an_application_that_connects_its_own_way_is_refused_a_branch(
+    branch: Branch, own_branch: Branch, other_app: Callable[..., Flask]
+) -> None:
+    """Its tests would else change its own database, and nobody would know."""
+    app = other_app(branch.url)
+
+    def connect(dialect: Any, _entry: object, arguments: list[Any], named: dict[str, Any]) -> Any:
+        return dialect.connect(*arguments, **named)
+
+    with app.app_context():
+        sa.event.listen(db.engine, "do_connect", connect)
+
+    with (
+        bound(app, own_branch),
+        app.app_context(),
+        pytest.raises(ConfigurationError, match="a do_connect listener that connects by itself, and cannot be led"),
+    ):
+        db.session.execute(sa.text("SELECT 1"))
 
 
 def test_a_command_of_a_test_has_a_session_of_its_own(app: Flask, runner: FlaskCliRunner, word: str) -> None:

@@ -119,13 +119,3 @@ def test_the_shipped_toml_files_hold_only_fields() -> None:
     for name in ("sqlite", "postgres", "neon"):
         keys = tomllib.loads((shipped("config") / f"{name}.toml").read_text("utf-8"))
         assert set(keys) <= set(NeonConfig.model_fields)
-
-
-def test_every_tox_environment_is_in_the_readme() -> None:
-    """And the README's links lead somewhere."""
-    named = set(re.findall(r"^\[testenv:([a-z-]+)", (CHECKOUT / "tox.ini").read_text("utf-8"), re.MULTILINE))
-
-    for name in named:
-        assert f"`{name}`" in README or f"tox -e {name}" in README, name
-    for link in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (CHECKOUT / link).exists(), link
