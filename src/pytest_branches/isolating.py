@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 IsolationKind = Literal["rollback", "branch", "none"]
 Data = Literal["copy", "empty"]
 
+_WRONG = "the marker branches is wrong"
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -51,13 +53,15 @@ def wish(item: pytest.Item) -> Wish:
     named: dict[str, object] = {}
     for marker in reversed(list(item.iter_markers("branches"))):
         if marker.args:
-            raise ConfigurationError(f"{item.nodeid}: branches() takes its words by name: isolation=…, data=….")
+            raise ConfigurationError(f"{item.nodeid}: {_WRONG}: it takes its words by name, isolation=… and data=….")
         named |= marker.kwargs
     try:
         return _marker(**named)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        said = str(error).removeprefix("_marker() ")
-        raise ConfigurationError(f"{item.nodeid}: the marker branches is wrong: {said}") from None
+    except TypeError as error:
+        said = str(error).removeprefix("_marker() ").rstrip(".?")
+        raise ConfigurationError(f"{item.nodeid}: {_WRONG}: {said}: it takes isolation=… and data=….") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{item.nodeid}: {_WRONG}: {error}") from None
 
 
 def branch_for(request: pytest.FixtureRequest, wanted: Wish, app: Flask | None) -> Branch:

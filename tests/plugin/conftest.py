@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +18,12 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
+from flask_branches import configured
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from flask_branches import Branch
 
 POSTGRES = os.environ.get("QUESTIONS_CONFIG") == "postgres"
 APPS = Path(__file__).parent / "apps"
@@ -91,11 +94,17 @@ class Project:
             assert result.ret == 0
         return result
 
+    def shown(self, *arguments: str) -> str:
+        """Run pytest, in this process for once, where no test is to run; gives what it says."""
+        result = self.pytester.runpytest_inprocess("-pbranches", *arguments)
+        assert result.ret == pytest.ExitCode.OK
+        return result.stdout.str()
+
     def refused(self, *arguments: str) -> str:
-        """Run pytest, in this process for once, where it does not come to a test; gives the line that it says."""
+        """Run pytest, in this process too, where it does not come to a test; gives the line that it says."""
         result = self.pytester.runpytest_inprocess("-pbranches", *arguments)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        (line,) = (line for line in result.errlines if line)
+        (line,) = (line for line in result.errlines if line and not line.startswith("INFO "))  # Alembic's
         return line.removeprefix("ERROR: ")
 
     def start(self, *arguments: str, plugins: tuple[str, ...] = ("flask",)) -> subprocess.Popen[bytes]:
@@ -130,6 +139,19 @@ class Project:
             check=False,
         )
 
+    def branches(self, url: str | None = None) -> list[Branch]:
+        """The branches of a database, by default of the shop's own file."""
+        main = sa.make_url(url or os.environ.get("DATABASE_URL") or f"sqlite:///{self.folder}/instance/shop.sqlite")
+        backend = configured.backend_for(main)
+        try:
+            return backend.branches()
+        finally:
+            backend.close()
+
+    def made(self) -> list[Branch]:
+        """The same without the templates."""
+        return [each for each in self.branches() if not each.name.startswith("template-")]
+
     def left(self) -> list[str]:
         """What lies where SQLite's branches are, but for the template."""
         return sorted(
@@ -137,8 +159,8 @@ class Project:
         )
 
     def templates(self) -> list[str]:
-        """The templates of the application's default database."""
-        return sorted(path.name for path in self.folder.glob("**/[sn]*.branches/template-*.sqlite"))
+        """The templates of the shop."""
+        return [each.name for each in self.branches() if each.name.startswith("template-")]
 
 
 def _options(plugins: tuple[str, ...]) -> list[str]:
@@ -308,7 +330,17 @@ def databases(server: sa.URL) -> Iterator[Databases]:
     made.drop_all()
 
 
-def rows(file: Path, table: str) -> int:
-    """How many rows a SQLite file has."""
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+def add(url: str, table: str, column: str, text: str) -> None:
+    """Store one more row."""
+    _change(url, f"INSERT INTO {table} ({column}) VALUES ('{text}')")  # noqa: S608
+
+
+def delete(url: str, table: str, count: int) -> None:
+    """Take away the rows with the lowest ids."""
+    _change(url, f"DELETE FROM {table} WHERE id <= {count}")  # noqa: S608
+
+
+def _change(url: str, statement: str) -> None:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))

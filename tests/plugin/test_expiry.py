@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 from tests.plugin.conftest import POSTGRES
+
+from flask_branches import configured, record
+from flask_branches.branch import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,14 +24,12 @@ WAITING = """
     from pathlib import Path
 
     import pytest
-    from shop import branches
 
     @pytest.mark.branches(isolation="branch")
     def test_a(app, branch, own_branch):
-        with app.app_context():
-            Path("waiting").touch()
-            while not Path("go").exists():
-                time.sleep(0.01)
+        Path("waiting").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
 """
 SHORT = """
     from shop import Product, db
@@ -37,35 +40,42 @@ SHORT = """
 
 
 @pytest.fixture
-def own_databases(shop: Project, request: pytest.FixtureRequest) -> None:
-    """On Postgres, empty databases of the shop's own, on a server that stays."""
-    if POSTGRES:
-        databases: Databases = request.getfixturevalue("databases")
-        shop.variable("DATABASE_URL", databases.make("shop"))
-        shop.variable("AUDIT_URL", databases.make("audit"))
+def main(shop: Project, request: pytest.FixtureRequest) -> str:
+    """The URL of the shop's own database; on Postgres it and its bind are there, and empty."""
+    if not POSTGRES:
+        return f"sqlite:///{shop.folder}/instance/shop.sqlite"
+    databases: Databases = request.getfixturevalue("databases")
+    url = databases.make("shop")
+    shop.variable("DATABASE_URL", url)
+    shop.variable("AUDIT_URL", databases.make("audit"))
+    return url
 
 
-def test_it_is_put_off_while_the_run_lives(shop: Project, own_databases: None, until: Until) -> None:
+def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Until) -> None:
     """That of the test's own branch too; a run that begins meanwhile deletes what has expired, and none of these."""
-    assert shop.flask("branches", "create", "short", "--parent", "empty", "--expires-in", "1s").returncode == 0
+    _make_one_that_expires(main)
     shop.files(test_a=WAITING, test_b=SHORT)
     process = shop.start("test_a.py", "--branches-expire=2s")
     until((shop.folder / "waiting").exists)
     first = _expiries(shop)
     assert len(first) == 2
 
-    until(lambda: all(until_ > first[name] for name, until_ in _expiries(shop).items()))
-    assert shop.flask("branches", "prune").stdout == "Nothing to prune.\n"
+    until(lambda: all(moment > first[name] for name, moment in _expiries(shop).items()))
     shop.run("test_b.py").assert_outcomes(passed=1)
-    assert set(_expiries(shop)) == set(first)
+    assert {each.name for each in shop.made()} == set(first)
 
     (shop.folder / "go").touch()
     assert process.wait(60) == 0, shop.said()
-    assert _expiries(shop) == {}
+    assert shop.made() == []
 
 
-def _expiries(shop: Project) -> dict[str, str]:
-    """When each of the runs' branches expires; of those that a user has made, none is left."""
-    lines = shop.flask("branches", "list").stdout.splitlines()[1:]
-    words = [line.split() for line in lines if "template-" not in line]
-    return {name: moment for name, _, moment, *_ in words}
+def _make_one_that_expires(main: str) -> None:
+    backend = configured.backend_for(sa.make_url(main))
+    soon = now() + timedelta(seconds=1)
+    backend.create(record.made("short", parent=None, main=str(backend.main.database), expires_at=soon))
+    backend.close()
+
+
+def _expiries(shop: Project) -> dict[str, datetime]:
+    """When each of the runs' branches expires."""
+    return {each.name: each.expires_at for each in shop.made() if each.name != "short" and each.expires_at}

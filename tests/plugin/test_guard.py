@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 from tests.plugin.conftest import POSTGRES, ROWS, fill, on_a_server
+
+from flask_branches import configured, record
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Databases, Production, Project
@@ -102,7 +103,7 @@ def test_the_application_s_own_database_is_refused(shop: Project, production: Pr
 
 def test_an_adopted_one_is_used_as_it_is(notes: Project, existing: Existing) -> None:
     """Its rows are kept, the missing table is made, and a test that asks gets a copy; all but that stays in it."""
-    _adopt(notes, existing)
+    _adopt(existing)
     result = notes.run(f"--branches-url={existing.url}", "-n0", "-s")
 
     result.assert_outcomes(passed=4)
@@ -113,7 +114,7 @@ def test_an_adopted_one_is_used_as_it_is(notes: Project, existing: Existing) -> 
 
 def test_workers_get_copies_of_it(notes: Project, existing: Existing) -> None:
     """No two of them write to one database; named by .env.test, as a file that a build writes."""
-    _adopt(notes, existing)
+    _adopt(existing)
     (notes.folder / ".env.test").write_text(f"DATABASE_URL={existing.url}\n")
     result = notes.run("-n2")
 
@@ -123,16 +124,16 @@ def test_workers_get_copies_of_it(notes: Project, existing: Existing) -> None:
     assert notes.left() == []
 
 
-def _adopt(notes: Project, existing: Existing) -> None:
-    name = Path(str(sa.make_url(existing.url).database)).name
-    done = notes.flask("branches", "adopt", existing.url, "--yes", name, app="notes")
-    assert done.returncode == 0, done.stderr
+def _adopt(existing: Existing) -> None:
+    url = sa.make_url(existing.url)
+    made = record.made("copy", parent=None, main=None, expires_at=None)
+    configured.backend_for(url).adopt(url, made)
 
 
 @on_a_server
 def test_an_application_on_files_on_a_server_s_branch(notes: Project, existing: Existing, databases: Databases) -> None:
     """The backend that a variable names as well is the URL's, and need not be the application's."""
-    _adopt(notes, existing)
+    _adopt(existing)
     notes.variable("DATABASE_URL", None)
     notes.variable("BRANCHES_BACKEND", "postgres")
     notes.run(f"--branches-url={existing.url}", "-n0").assert_outcomes(passed=4)

@@ -28,10 +28,10 @@ WRONG = """
     def test_nothing(database_url): pass
 """
 MESSAGES = [
-    "test_wrong.py::test_unknown: the marker branches is wrong: got an unexpected keyword argument 'isolated'",
+    "test_wrong.py::test_unknown: the marker branches is wrong: got an unexpected keyword argument 'isolated'*",
     "test_wrong.py::test_isolation: the marker branches is wrong: isolation is 'rollbak': say 'rollback', *",
     "test_wrong.py::test_data: the marker branches is wrong: data is 'none': say 'copy' or 'empty'.",
-    "test_wrong.py::test_positional: branches() takes its words by name: isolation=*, data=*",
+    "test_wrong.py::test_positional: the marker branches is wrong: it takes its words by name, isolation=*",
     "test_wrong.py::test_nothing: the marker branches is wrong: isolation is None: say 'rollback', *",
 ]
 

@@ -170,8 +170,9 @@ RED = """
 def test_what_selects_and_shows(shop: Project) -> None:
     """None of it makes a branch that no test asks for, or needs a terminal."""
     shop.files(test_red=RED)
-    for arguments in (("--collect-only", "-n2"), ("--setup-plan",), ("--fixtures",)):
-        assert shop.run(*arguments).ret == 0
+    assert shop.run("--collect-only", "-n2").ret == 0
+    for option in ("--setup-plan", "--fixtures", "--markers"):
+        assert shop.shown(option)
     assert shop.templates() == []
 
     assert shop.run("-p", "no:terminal").ret == pytest.ExitCode.TESTS_FAILED

@@ -101,32 +101,6 @@ def test_a_worker_that_dies(shop: Project, left: Left) -> None:
     assert left() == []
 
 
-ALL_OF_THEM = (
-    HELPERS
-    + """
-    @pytest.mark.branches(isolation="none")
-    @pytest.mark.parametrize("number", range(40))
-    def test_a(app, branch, worker_id, number):
-        note(branch)
-        assert branch.name.endswith(worker_id)
-        add(f"pen {number}")
-        # Whoever is first waits for the other: both have work.
-        while len(list(Path().glob("seen *"))) < 2:
-            time.sleep(0.01)
-"""
-)
-
-
-@on_files
-def test_each_worker_has_its_own(shop: Project, left: Left) -> None:
-    """What one commits, no other finds."""
-    shop.files(test_all=ALL_OF_THEM)
-    shop.run("-n2").assert_outcomes(passed=40)
-
-    assert len(list(shop.folder.glob("seen *"))) == 2
-    assert left() == []
-
-
 RED = (
     HELPERS
     + """
@@ -139,21 +113,8 @@ RED = (
 )
 
 
-@on_files
-@pytest.mark.parametrize("arguments", [("-x",), ("-n2", "--maxfail=1")], ids=" ".join)
-def test_a_run_that_stops_early(shop: Project, left: Left, arguments: tuple[str, ...]) -> None:
-    """At the first failure, with a test's own branch in use."""
-    shop.files(test_red=RED)
-    result = shop.run(*arguments)
-
-    assert result.ret in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}
-    assert result.parseoutcomes()["failed"] in {1, 2}
-    assert left() == []
-
-
 FAILING_APP = """
     import pytest
-    from shop import create_app
 
     @pytest.fixture(scope="session")
     def app(branch):
@@ -174,23 +135,33 @@ SESSION_APP = """
 
 
 @on_files
-def test_an_app_fixture_that_fails(shop: Project, left: Left) -> None:
-    """Its own error is what is shown."""
-    shop.files(conftest=FAILING_APP, test_red=RED)
-    result = shop.run("-n2", "--maxfail=1")
-
-    result.stdout.fnmatch_lines("*RuntimeError: no app today*")
-    assert left() == []
-
-
-@on_files
-def test_an_app_fixture_that_cleans_up(shop: Project, left: Left) -> None:
-    """The branch is there until the last fixture is gone, also where the run stops early."""
+def test_a_run_that_stops_early(shop: Project, left: Left) -> None:
+    """With a test's own branch in use; that of the run is there until the last fixture is gone."""
     shop.files(conftest=SESSION_APP, test_red=RED)
     result = shop.run("-x", "-s")
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines("*at the end: 0")
+    assert left() == []
+
+
+@on_files
+def test_workers_that_stop_early(shop: Project, left: Left) -> None:
+    """At the first failure of either."""
+    shop.files(test_red=RED)
+    result = shop.run("-n2", "--maxfail=1")
+
+    assert result.parseoutcomes()["failed"] in {1, 2}
+    assert left() == []
+
+
+@on_files
+def test_an_app_fixture_that_fails(shop: Project, left: Left) -> None:
+    """Its own error is what is shown."""
+    shop.files(conftest=FAILING_APP, test_red=RED)
+    result = shop.run("-x")
+
+    result.stdout.fnmatch_lines("*RuntimeError: no app today*")
     assert left() == []
 
 
@@ -217,8 +188,9 @@ def _waiting(shop: Project, workers: int, until: Until) -> subprocess.Popen[byte
     return process
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 0), (signal.SIGTERM, 2)]
+)
 def test_a_signal_ends_a_run_in_order(
     shop: Project,
     left: Left,
