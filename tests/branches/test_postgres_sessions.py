@@ -29,14 +29,17 @@ pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres"
 _FORK = """if True:
     import os, sys
     from notes import app, branches
+    def session():
+        with branches.databases.default._server.connected() as connection:
+            return connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
     with app.app_context():
-        branches.create("mine")
+        mine = session()
         child = os.fork()
         if child == 0:
-            branches.list()
+            print(session() == mine, flush=True)
             sys.exit()
         os.waitpid(child, 0)
-        print(*(each.name for each in branches.list()))
+        print(session() == mine)
         branches.databases.close()
 """
 _MASKING = """if True:
@@ -153,10 +156,10 @@ def test_a_branch_in_use_can_be_deleted(make_world: MakeWorld) -> None:
 
 
 def test_a_forked_process_leaves_its_parent_s_connection_alone(make_world: MakeWorld, start: Start) -> None:
-    """The one that is kept for the next call is the parent's."""
+    """The one that is kept for the next call is the parent's: two cannot talk on one socket."""
     process = start(make_world("server"), "-c", _FORK)
 
-    assert process.communicate(timeout=60) == ("mine\n", "")
+    assert process.communicate(timeout=60) == ("False\nTrue\n", "")
 
 
 def test_ctrl_c_in_the_middle_of_a_creation_leaves_nothing(
@@ -180,6 +183,19 @@ def test_ctrl_c_in_the_middle_of_a_creation_leaves_nothing(
     assert world.branches.databases.sweep(dry_run=True) == []
     assert world.branches.list() == []
     until(lambda: not running())
+
+
+def test_what_an_exchange_that_died_has_left_is_no_branch(make_world: MakeWorld, admin: Client) -> None:
+    """The branch's old database has its record still, for as long as it has not been dropped."""
+    world = make_world("server")
+    branch = world.branches.create("mine")
+    backend: Any = world.backend
+    left = f"{backend._half_built}0"
+    admin.run(f"ALTER DATABASE {branch.id} RENAME TO {left}")
+
+    assert world.branches.list() == []
+    assert world.branches.databases.sweep(dry_run=False) == [left]
+    assert (left,) not in admin.run("SELECT datname FROM pg_database")
 
 
 @pytest.mark.parametrize("name", ["postgres", "other"])
