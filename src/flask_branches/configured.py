@@ -67,11 +67,15 @@ def led_elsewhere(engine: sa.Engine, origin: sa.Engine) -> Iterator[None]:
         engine: what the application has now.
         origin: the same before it connects elsewhere, or the one whose place it takes.
     """
+    before = _origins.get(engine)
     _origins[engine] = _origins.get(origin, (origin, origin.url))
     try:
         yield
     finally:
-        del _origins[engine]
+        if before is None:
+            del _origins[engine]
+        else:
+            _origins[engine] = before  # another block goes on around this one
 
 
 _origins: WeakKeyDictionary[sa.Engine, tuple[sa.Engine, sa.URL]] = WeakKeyDictionary()

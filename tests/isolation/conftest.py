@@ -72,7 +72,7 @@ def _url(kind: str, name: str, folder: Path, request: pytest.FixtureRequest) -> 
 
 
 @pytest.fixture(scope="session", params=KINDS)
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The application: two tables, the second one in a bind, and one row in each."""
     kind: str = request.param
     if kind == "psycopg2":
@@ -102,7 +102,10 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         db.create_all()
         db.session.add_all([Note(text="first"), Entry(text="first")])
         db.session.commit()
-    return World(app, db, Note, Entry, kind)
+    yield World(app, db, Note, Entry, kind)
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.dispose()
 
 
 def _add_views(app: Flask, db: Any, note: Any) -> None:

@@ -97,6 +97,22 @@ def test_what_the_application_passes_beside_its_url_goes_to_the_branch(built: Wo
     assert name == f"from beside{made.id}"
 
 
+def test_a_block_inside_a_block_counts(untouched: World, branch: Branch, extension: Branches) -> None:
+    """A session has a branch, and one of its tests has another; afterwards the session's is back."""
+    with untouched.app.app_context(), extension.temporary() as inner, bound(untouched.app, branch):
+        for text, where in (("outer", branch), ("inner", inner), ("outer again", branch)):
+            with bound(untouched.app, where):
+                untouched.db.session.add(untouched.Note(text=text))
+                untouched.db.session.commit()
+                assert is_on(untouched.app, where)
+            untouched.db.session.remove()
+        assert untouched.count() == 3
+        untouched.db.session.remove()
+        with bound(untouched.app, inner):
+            assert untouched.count() == 2
+            untouched.db.session.remove()
+
+
 def test_a_database_of_another_kind_takes_the_engine_s_place(tmp_path: Path) -> None:
     """An application of one kind can be tried on the other; its engine comes back."""
     app = Flask("other")
@@ -112,6 +128,13 @@ def test_a_database_of_another_kind_takes_the_engine_s_place(tmp_path: Path) -> 
             assert db.engine.dialect.name == "sqlite"
             assert db.session.scalar(sa.text("SELECT 1")) == 1
             db.session.remove()
+            with (
+                elsewhere.app_context(),
+                branches.temporary(parent="empty") as inner,
+                app.app_context(),
+                bound(app, inner),
+            ):
+                assert db.engine.url.database == inner.id
         assert db.engine is before
 
 
