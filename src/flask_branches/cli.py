@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from rich.console import Console
-from rich.table import Table
 
 from flask_branches import execution, guard, urls
 from flask_branches.backends import tree
@@ -225,6 +223,9 @@ def _show(values: dict[str, Any], text: str, *, as_json: bool) -> None:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]

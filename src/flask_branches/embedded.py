@@ -1,4 +1,7 @@
-"""A Postgres of the application's own: started when an engine first connects, stopped when its last user is gone."""
+"""A Postgres of the application's own: started when an engine first connects, stopped when its last user is gone.
+
+An application on SQLite imports this too, so psycopg comes when there is something to connect to.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import psycopg
 import sqlalchemy as sa
-from psycopg import sql
-from psycopg.errors import DuplicateDatabase, UniqueViolation
 
 import local_postgres
 from flask_branches.errors import DatabaseFailed, NoServer
@@ -91,6 +91,8 @@ def reachable(engine: Engine) -> sa.URL:
     server = _servers.get(engine)
     if server is None:
         return engine.url
+    import psycopg
+
     try:
         address = server.address()
     except psycopg.OperationalError as error:
@@ -114,6 +116,8 @@ class _Server:
         Raises:
             psycopg.OperationalError: where the server does not start: to its user it is a database out of reach.
         """
+        import psycopg
+
         with self._lock:
             try:
                 if self._lease is not None and not self._lease.cluster.is_running():
@@ -143,6 +147,10 @@ class _Server:
         return lease
 
     def _create_database(self, lease: local_postgres.Lease) -> None:
+        import psycopg
+        from psycopg import sql
+        from psycopg.errors import DuplicateDatabase, UniqueViolation
+
         with psycopg.connect(lease.cluster.address.conninfo(), autocommit=True) as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self._database]).fetchone()
             if known is None:
