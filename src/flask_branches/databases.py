@@ -119,10 +119,11 @@ class Databases:
 
     def delete(self, branch: Branch) -> None:
         """Delete it everywhere, the default database last: while that is there, what is left can be found."""
-        for database in reversed(self.all):
+        for database in reversed(self.all[1:]):
             for each in database.backend.branches():
                 if each.name == branch.name:
                     database.backend.delete(each)
+        self.default.delete(branch)
 
     def delete_run(self, run: str) -> None:
         """Delete every branch that was made for a run."""

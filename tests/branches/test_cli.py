@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from click.testing import Result
-    from tests.branches.conftest import Client, World
+    from tests.branches.worlds import Client, World
 
     At = Callable[[str | Branch], Client]
     Call = Callable[..., Result]

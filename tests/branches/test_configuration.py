@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.branches.conftest import World
+    from tests.branches.worlds import World
 
     MakeWorld = Callable[..., World]
 

@@ -20,28 +20,28 @@ from flask_branches import urls
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.conftest import Program, World
+    from tests.branches.worlds import Program, World
 
     MakeWorld = Callable[..., World]
     Start = Callable[..., Program]
 
 _FLASK = ("-m", "flask", "--app", "notes", "branches", "exec")
 _HEEDS = """if True:
-    import signal, sys
+    import os, signal, sys
     def hear(number, _frame):
-        print(signal.Signals(number).name, flush=True)
+        os.write(1, f"{signal.Signals(number).name}\\n".encode())
         sys.exit(7)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
         signal.signal(getattr(signal, name), hear)
-    print("ready", flush=True)
+    os.write(1, b"ready\\n")
     while True:
         signal.pause()
 """
 _STUBBORN = """if True:
-    import signal, sys
+    import os, signal, sys
     heard = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: (heard.append(number), print("not yet", flush=True)))
-    print("ready", flush=True)
+    signal.signal(signal.SIGTERM, lambda number, _frame: (heard.append(number), os.write(1, b"not yet\\n")))
+    os.write(1, b"ready\\n")
     while len(heard) < 3:
         signal.pause()
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from click.testing import Result
-    from tests.branches.conftest import Client, Places, World
+    from tests.branches.worlds import Client, Places, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]

@@ -12,7 +12,7 @@ from flask_branches import Branch, Branches, ConfigurationError, MaskFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.worlds import Client, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]

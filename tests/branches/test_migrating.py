@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.worlds import Client, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]

@@ -13,7 +13,7 @@ from flask_branches.branch import Lsn, duration, now, point_in_time, written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.worlds import Client, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]

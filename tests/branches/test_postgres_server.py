@@ -16,7 +16,7 @@ from flask_branches import Branch, DatabaseFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.branches.conftest import Client, Program, World
+    from tests.branches.worlds import Client, Program, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]

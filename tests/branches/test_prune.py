@@ -17,7 +17,7 @@ from flask_branches.databases import RUN, lock_of_run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.conftest import Client, Program, World
+    from tests.branches.worlds import Client, Program, World
 
     At = Callable[[str | Branch], Client]
     Start = Callable[..., Program]

@@ -21,7 +21,7 @@ from flask_branches.backends import sqlite_files
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.conftest import Client, Program, World
+    from tests.branches.worlds import Client, Program, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]

@@ -27,7 +27,7 @@ from flask_branches import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.conftest import Client, World
+    from tests.branches.worlds import Client, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]

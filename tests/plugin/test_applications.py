@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.conftest import CLIENT, ROWS, on_a_server, on_files
+from tests.plugin.production import ROWS
+from tests.plugin.projects import CLIENT, on_a_server, on_files
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Databases, Production, Project
+    from tests.plugin.production import Databases, Production
+    from tests.plugin.projects import Project
 
 SHOP_TESTS = """
     import pytest

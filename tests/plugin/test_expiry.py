@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from tests.plugin.conftest import POSTGRES
+from tests.plugin.projects import POSTGRES
 
 from flask_branches import configured, record
 from flask_branches.branch import now
@@ -15,7 +17,8 @@ from flask_branches.branch import now
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.plugin.conftest import Databases, Project
+    from tests.plugin.production import Databases
+    from tests.plugin.projects import Project
 
     Until = Callable[[Callable[[], Any]], Any]
 
@@ -52,7 +55,7 @@ def main(shop: Project, request: pytest.FixtureRequest) -> str:
 
 
 def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Until) -> None:
-    """That of the test's own branch too; a run that begins meanwhile deletes what has expired, and none of these."""
+    """That of the test's own branch too; and another run deletes none of its branches, however long it stood still."""
     _make_one_that_expires(main)
     shop.files(test_a=WAITING, test_b=SHORT)
     process = shop.start("test_a.py", "--branches-expire=2s")
@@ -61,9 +64,12 @@ def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Unti
     assert len(first) == 2
 
     until(lambda: all(moment > first[name] for name, moment in _expiries(shop).items()))
+    os.killpg(process.pid, signal.SIGSTOP)
+    until(lambda: all(each.has_expired for each in shop.made()))
     shop.run("test_b.py").assert_outcomes(passed=1)
     assert {each.name for each in shop.made()} == set(first)
 
+    os.killpg(process.pid, signal.SIGCONT)
     (shop.folder / "go").touch()
     assert process.wait(60) == 0, shop.said()
     assert shop.made() == []

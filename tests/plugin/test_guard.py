@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from tests.plugin.conftest import POSTGRES, ROWS, fill, on_a_server
+from tests.plugin.production import ROWS, fill
+from tests.plugin.projects import POSTGRES, on_a_server
 
 from flask_branches import configured, record
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Databases, Production, Project
+    from tests.plugin.production import Databases, Production
+    from tests.plugin.projects import Project
 
 TESTS = """
     import pytest

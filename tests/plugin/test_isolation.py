@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.conftest import CLIENT, POSTGRES, ROWS, SHOP_APP, on_files
+from tests.plugin.production import ROWS
+from tests.plugin.projects import CLIENT, POSTGRES, SHOP_APP, on_files
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Production, Project
+    from tests.plugin.production import Production
+    from tests.plugin.projects import Project
 
 SEEN = """
     import pytest

@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from tests.plugin.conftest import PASSWORD, on_a_server, on_files
+from tests.plugin.projects import PASSWORD, on_a_server, on_files
 
 from flask_branches.branch import now
 
 if TYPE_CHECKING:
     import pytest
-    from tests.plugin.conftest import Production, Project
+    from tests.plugin.production import Production
+    from tests.plugin.projects import Project
 
 TESTS = """
     import pytest

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.plugin.conftest import ROWS, on_files
+from tests.plugin.production import ROWS
+from tests.plugin.projects import on_files
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Production, Project
+    from tests.plugin.production import Production
+    from tests.plugin.projects import Project
 
 WRONG = """
     import pytest

@@ -7,12 +7,14 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.conftest import PASSWORD, ROWS, delete, on_a_server, on_files
+from tests.plugin.production import ROWS, delete
+from tests.plugin.projects import PASSWORD, on_a_server, on_files
 
 from pytest_branches import options
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Production, Project
+    from tests.plugin.production import Production
+    from tests.plugin.projects import Project
 
 COUNT = """
     from shop import Product, db

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from tests.plugin.conftest import on_files
+from tests.plugin.projects import on_files
 
 from pytest_branches.redaction import Redaction
 

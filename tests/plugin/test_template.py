@@ -7,13 +7,15 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.plugin.conftest import POSTGRES, ROWS, add, on_files
+from tests.plugin.production import ROWS, add
+from tests.plugin.projects import POSTGRES, on_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.plugin.conftest import Databases, Production, Project
+    from tests.plugin.production import Databases, Production
+    from tests.plugin.projects import Project
 
     Until = Callable[[Callable[[], Any]], Any]
 

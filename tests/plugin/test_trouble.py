@@ -6,10 +6,10 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.conftest import on_a_server, on_files
+from tests.plugin.projects import on_a_server, on_files
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Project
+    from tests.plugin.projects import Project
 
 TESTS = """
     import pytest

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.conftest import on_files
+from tests.plugin.projects import on_files
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Project
+    from tests.plugin.projects import Project
 
 pytestmark = on_files
 

@@ -7,14 +7,15 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.plugin.conftest import POSTGRES, on_a_server, on_files
+from tests.plugin.projects import POSTGRES, on_a_server, on_files
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
     import sqlalchemy as sa
-    from tests.plugin.conftest import Databases, Project
+    from tests.plugin.production import Databases
+    from tests.plugin.projects import Project
 
     Until = Callable[[Callable[[], Any]], Any]
 
@@ -129,7 +130,7 @@ SESSION_APP = """
         app = create_app(branch.url, branch.binds)
         yield app
         with app.app_context():
-            print("at the end:", db.session.query(Product).count())
+            print("at the end:", db.session.query(Product).count(), flush=True)
             db.drop_all()
 """
 
@@ -183,7 +184,7 @@ WAITING = (
 def _waiting(shop: Project, workers: int, until: Until) -> subprocess.Popen[bytes]:
     """A run, all of whose workers are in a test."""
     shop.files(test_waiting=WAITING)
-    process = shop.start(f"-n{workers}")
+    process = shop.start(f"-n{workers}", "-s")
     until(lambda: len(list(shop.folder.glob("waiting *"))) >= max(workers, 1))
     return process
 
@@ -199,7 +200,8 @@ def test_a_signal_ends_a_run_in_order(
     number: signal.Signals,
     workers: int,
 ) -> None:
-    """Ctrl-C, and what a supervisor sends: nothing is left, and the status tells of it."""
+    """Ctrl-C, and what a supervisor sends: nothing is left, the status tells of it, fixtures end on their branch."""
+    shop.files(conftest=SESSION_APP)
     process = _waiting(shop, workers, until)
     assert left() != []
     os.kill(process.pid, number)
@@ -207,6 +209,7 @@ def test_a_signal_ends_a_run_in_order(
 
     expected = pytest.ExitCode.INTERRUPTED if number == signal.SIGINT else 128 + number
     assert process.wait(60) == expected, shop.said()
+    assert workers or "at the end: 0" in shop.said()
     assert left() == []
 
 

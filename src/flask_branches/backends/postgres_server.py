@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,10 @@ _TEMPLATE = "template1"
 # What main's branches are managed from where main itself is the database that servers have for that.
 _OWN = "flask_branches"
 _MADE_BY_ANOTHER = {"42P04", "23505"}
+# How long a session may take to leave before it is ended: Postgres itself looks again after a tenth of a second only.
+_LEAVE_SECONDS = 0.05
+_POLL_SECONDS = 0.002
+_SESSIONS = sa.text("SELECT pg_stat_get_db_numbackends(oid) FROM pg_database WHERE datname = :name")
 _HELD = sa.text(
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = :space AND objid = :key"
     " AND objsubid = 2 AND granted)"
@@ -162,6 +167,9 @@ def _make(connection: Connection, database: str) -> None:
 
 def drop(connection: Connection, database: str) -> None:
     """Drop a database and end its sessions; without effect where there is none."""
+    limit = time.monotonic() + _LEAVE_SECONDS
+    while connection.execute(_SESSIONS, {"name": database}).scalar() and time.monotonic() < limit:
+        time.sleep(_POLL_SECONDS)
     run(connection, f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
 
 

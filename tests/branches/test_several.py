@@ -1,0 +1,69 @@
+"""Branches of every kind of database where there are several: binds, applications, threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flask_branches import Branch, BranchExists
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.branches.worlds import Client, World
+
+    At = Callable[[str | Branch], Client]
+    MakeWorld = Callable[..., World]
+
+
+def test_two_binds_of_one_database_share_its_branch(make_world: MakeWorld, world: World) -> None:
+    """It is branched once, and both keys lead there."""
+    if world.kind == "memory":
+        pytest.skip("two in-memory databases are never the same")
+    url = world.db.engine.url
+    world.db.engine.dispose()
+    shared = make_world(world.kind, url=url, binds={"again": url, "third": url})
+
+    branch = shared.branches.create("mine")
+
+    assert len(shared.branches.databases.all) == 1
+    assert dict(branch.binds) == {"again": branch.url, "third": branch.url}
+    assert shared.branches.get("mine").binds == branch.binds
+
+
+def test_two_applications_on_one_extension_have_branches_of_their_own(
+    world: World, make_world: MakeWorld, at: At
+) -> None:
+    """The current application's are meant; their names do not meet."""
+    other = make_world(world.kind, name="other", branches=world.branches)
+
+    with world.app.app_context():
+        world.add("third")
+        mine = world.branches.create("same")
+    with other.app.app_context():
+        theirs = other.branches.create("same")
+        assert [each.url for each in other.branches.list()] == [theirs.url]
+    with world.app.app_context():
+        assert [each.url for each in world.branches.list()] == [mine.url]
+
+    assert at(mine).texts() == ["first", "second", "third"]
+    assert at(theirs).texts() == ["first", "second"]
+
+
+def test_many_branches_are_made_at_once(world: World, at: At) -> None:
+    """By several threads; of those that want one name, one gets it."""
+
+    def make(name: str) -> Branch | None:
+        with world.app.app_context():
+            try:
+                return world.branches.create(name)
+            except BranchExists:
+                return None
+
+    with ThreadPoolExecutor(6) as threads:
+        made = list(threads.map(make, ["same", "a", "same", "b", "same", "c"]))
+
+    assert sorted(each.name for each in made if each) == ["a", "b", "c", "same"]
+    assert all(at(each).texts() == ["first", "second"] for each in made if each)
