@@ -131,6 +131,7 @@ SESSION_APP = """
         yield app
         with app.app_context():
             print("at the end:", db.session.query(Product).count(), flush=True)
+            db.session.remove()
             db.drop_all()
 """
 
