@@ -186,3 +186,9 @@ def one(make_world: Callable[..., World]) -> World:
 def light(make_world: Callable[..., World]) -> World:
     """The application in memory, for what is decided before any database is asked."""
     return make_world("memory")
+
+
+@pytest.fixture
+def file(make_world: Callable[..., World]) -> World:
+    """The application on a file."""
+    return make_world("file")

@@ -6,11 +6,11 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from tests.branches.worlds import bytes_of
 
 from flask_branches import (
     Branch,
@@ -55,24 +55,6 @@ _DIER = """if True:
 """
 
 
-@pytest.fixture
-def file(make_world: MakeWorld) -> World:
-    """The application on a file."""
-    return make_world("file")
-
-
-def _main(world: World) -> Path:
-    return Path(str(world.main.database))
-
-
-def _folder(world: World) -> Path:
-    return Path(f"{world.main.database}.branches")
-
-
-def _bytes_of(branch: Branch) -> bytes:
-    return b"".join(path.read_bytes() for path in Path(branch.id).parent.glob(f"{Path(branch.id).name}*"))
-
-
 @pytest.mark.parametrize("mode", ["delete", "truncate", "persist", "wal", "off"])
 @pytest.mark.parametrize("masks", [{}, {"note.text": "upper(text)"}])
 def test_a_branch_holds_what_a_journal_of_whatever_mode_holds(
@@ -80,7 +62,7 @@ def test_a_branch_holds_what_a_journal_of_whatever_mode_holds(
 ) -> None:
     """Also what is in the log alone, while its writer is connected; the branch has the parent's mode where it lasts."""
     world = make_world("file", BRANCHES_MASKS=masks)
-    with closing(sqlite3.connect(_main(world))) as writer:
+    with closing(sqlite3.connect(world.file)) as writer:
         writer.execute(f"PRAGMA journal_mode = {mode}")
         writer.execute("INSERT INTO note (text) VALUES ('third')")
         writer.commit()
@@ -98,11 +80,11 @@ def test_a_branch_holds_what_a_journal_of_whatever_mode_holds(
 
 def test_what_a_writer_that_died_has_half_written_is_rolled_back(file: World, start: Start, at: At) -> None:
     """The journal that it left tells what was there before."""
-    process = start(file, "-c", _DIER, str(_main(file)))
+    process = start(file, "-c", _DIER, str(file.file))
     _, said = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, said
-    assert _main(file).with_name(f"{_main(file).name}-journal").stat().st_size > 0
-    assert b"half written" in _main(file).read_bytes()
+    assert file.file.with_name(f"{file.file.name}-journal").stat().st_size > 0
+    assert b"half written" in file.file.read_bytes()
 
     assert at(file.branches.create()).texts() == ["first", "second"]
     assert file.texts() == ["first", "second"]
@@ -113,11 +95,11 @@ def test_a_parent_that_is_being_written_to_is_copied_as_of_one_moment(
     file: World, start: Start, at: At, mode: str
 ) -> None:
     """No transaction is ever seen in part, and each copy is later than the one before."""
-    with closing(sqlite3.connect(_main(file))) as connection:
+    with closing(sqlite3.connect(file.file)) as connection:
         connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute("CREATE TABLE one (n INTEGER)")
         connection.execute("CREATE TABLE other (n INTEGER)")
-    process = start(file, "-c", _WRITER, str(_main(file)))
+    process = start(file, "-c", _WRITER, str(file.file))
     process.says("writing")
 
     before = 0
@@ -137,7 +119,7 @@ def test_a_parent_that_stays_locked_is_an_error_in_the_end(
 ) -> None:
     """It says for how long somebody was waited for; before that it is waited for him."""
     monkeypatch.setattr(sqlite_files, "WAIT_SECONDS", 0.3)
-    with closing(sqlite3.connect(_main(file))) as connection:
+    with closing(sqlite3.connect(file.file)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         with pytest.raises(
             DatabaseInUse, match=r"^The parent 'main' has been locked by a writer for 0 s: let it finish"
@@ -169,25 +151,25 @@ def test_what_is_hidden_is_nowhere_in_the_file(make_world: MakeWorld, way: str) 
     """Free pages keep what was deleted and overwritten, in the parent too, and anybody may look into a file."""
     masks = {"note.text": "'hidden'"} if way == "masked" else {}
     world = make_world("file", BRANCHES_MASKS=masks)
-    with closing(sqlite3.connect(_main(world))) as connection:
+    with closing(sqlite3.connect(world.file)) as connection:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.executemany("INSERT INTO note (text) VALUES (?)", [(f"secret {n} " * 40,) for n in range(200)])
         connection.commit()
         connection.execute("DELETE FROM note WHERE id % 2 = 0")
         connection.commit()
-    assert b"secret" in _main(world).read_bytes()
+    assert b"secret" in world.file.read_bytes()
 
     branch = world.branches.create(data="empty" if way == "empty" else "copy")
 
-    assert b"secret" not in _bytes_of(branch)
+    assert b"secret" not in bytes_of(branch)
     world.branches.reset(branch.name)
-    assert b"secret" not in _bytes_of(branch)
+    assert b"secret" not in bytes_of(branch)
 
 
 def test_what_was_not_to_be_changed_is_as_it_was(make_world: MakeWorld, at: At) -> None:
     """A file that masks had rewritten keeps its row ids and its pragmas."""
     world = make_world("file", BRANCHES_MASKS={"note.text": "'hidden'"})
-    with closing(sqlite3.connect(_main(world))) as connection:
+    with closing(sqlite3.connect(world.file)) as connection:
         connection.execute("CREATE TABLE loose (text)")
         connection.executemany("INSERT INTO loose (rowid, text) VALUES (?, ?)", [(7, "a"), (3, "b")])
         connection.execute("PRAGMA user_version = 42")

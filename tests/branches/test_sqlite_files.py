@@ -37,37 +37,19 @@ pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") == "postgres"
 _READ_ONLY = r"app\.sqlite\.branches could not be used: Read-only file system\. Look at the disk and see that it can"
 
 
-@pytest.fixture
-def file(make_world: MakeWorld) -> World:
-    """The application on a file."""
-    return make_world("file")
-
-
-def _main(world: World) -> Path:
-    return Path(str(world.main.database))
-
-
-def _folder(world: World) -> Path:
-    return Path(f"{world.main.database}.branches")
-
-
-def _bytes_of(branch: Branch) -> bytes:
-    return b"".join(path.read_bytes() for path in Path(branch.id).parent.glob(f"{Path(branch.id).name}*"))
-
-
 @pytest.mark.parametrize("where", ["file", "folder"])
 def test_a_file_in_the_way_is_named_and_kept(file: World, where: str) -> None:
     """It is nobody's branch."""
     if where == "folder":
-        _folder(file).write_text("precious")
+        file.folder.write_text("precious")
         with pytest.raises(
             DatabaseFailed, match=r"app_first\.sqlite\.branches could not be used: .*\. Look at the disk and"
         ):
             file.branches.create("mine")
-        assert _folder(file).read_text() == "precious"
+        assert file.folder.read_text() == "precious"
         return
     file.branches.create("other")
-    path = _folder(file) / "mine.sqlite"
+    path = file.folder / "mine.sqlite"
     path.write_text("precious")
     with pytest.raises(
         BranchExists, match=r"mine\.sqlite is there, and no branch: choose another name, or move that file"
@@ -80,7 +62,7 @@ def test_a_file_that_took_a_branch_s_place_is_no_branch(file: World, tmp_path: P
     """The record was another file's: it is neither listed nor pruned nor deleted."""
     branch = file.branches.create("mine")
     precious = tmp_path / "precious.sqlite"
-    shutil.copyfile(_main(file), precious)
+    shutil.copyfile(file.file, precious)
     precious.replace(branch.id)
 
     assert file.branches.list() == file.branches.prune(dry_run=False) == []
@@ -93,7 +75,7 @@ def test_a_file_that_took_a_branch_s_place_is_no_branch(file: World, tmp_path: P
 
 def test_a_log_that_was_left_behind_is_not_taken_for_a_new_branch_s(file: World, at: At) -> None:
     """A deletion that died halfway leaves one, and SQLite would replay it."""
-    with closing(sqlite3.connect(_main(file))) as connection:
+    with closing(sqlite3.connect(file.file)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     branch = file.branches.create("mine")
     with closing(sqlite3.connect(branch.id)) as connection:
@@ -102,7 +84,7 @@ def test_a_log_that_was_left_behind_is_not_taken_for_a_new_branch_s(file: World,
         log = Path(f"{branch.id}-wal")
         kept = log.read_bytes()
     file.branches.delete("mine")
-    _folder(file).mkdir()
+    file.folder.mkdir()
     log.write_bytes(kept)
 
     assert at(file.branches.create("mine")).texts() == ["first", "second"]
@@ -122,9 +104,9 @@ def test_nothing_is_left_beside_the_database(file: World, tmp_path: Path) -> Non
         ".+new-1.sqlite-journal",
         "run=20x.lock",
     ):
-        (_folder(file) / name).touch()
+        (file.folder / name).touch()
     assert file.branches.databases.sweep(dry_run=False) == [".+new-1.sqlite"]
-    assert sorted(path.name for path in _folder(file).iterdir()) == ["mine.sqlite", "mine.sqlite.branch"]
+    assert sorted(path.name for path in file.folder.iterdir()) == ["mine.sqlite", "mine.sqlite.branch"]
 
     file.branches.delete("mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
@@ -133,7 +115,7 @@ def test_nothing_is_left_beside_the_database(file: World, tmp_path: Path) -> Non
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
 def test_a_branch_is_as_private_as_its_parent(file: World, mode: int) -> None:
     """Nobody who may not read the one may read the other."""
-    _main(file).chmod(mode)
+    file.file.chmod(mode)
 
     branch = file.branches.create("mine")
 
@@ -209,7 +191,7 @@ def test_a_bind_that_has_no_file_yet_is_empty(make_world: MakeWorld, tmp_path: P
     """As SQLite itself has it; nothing is made of it."""
     later = sa.URL.create("sqlite", database=str(tmp_path / "later.sqlite"))
     world = make_world("file", binds={"later": later}, fill=False)
-    _main(world).touch()
+    world.file.touch()
 
     branch = world.branches.create("mine")
 
@@ -220,12 +202,12 @@ def test_a_bind_that_has_no_file_yet_is_empty(make_world: MakeWorld, tmp_path: P
 def test_what_is_no_database_is_named(file: World) -> None:
     """The parent, not the folder of the branches."""
     file.let_go()
-    _main(file).write_text("no database " * 1000)
+    file.file.write_text("no database " * 1000)
 
     with pytest.raises(DatabaseFailed, match=r"app_first\.sqlite could not be used: file is not a database\. Look at"):
         file.branches.create("mine")
-    assert not _folder(file).exists()
-    _main(file).unlink()
+    assert not file.folder.exists()
+    file.file.unlink()
 
 
 @pytest.fixture
@@ -250,7 +232,7 @@ def test_a_full_disk_is_named(make_world: MakeWorld, tiny: Path) -> None:
     """With the remedy; what was begun is removed, and afterwards there is room as before."""
     url = sa.URL.create("sqlite", database=str(tiny / "app.sqlite"))
     world = make_world("file", url=url)
-    with closing(sqlite3.connect(_main(world))) as connection:
+    with closing(sqlite3.connect(world.file)) as connection:
         connection.execute("INSERT INTO note (text) VALUES (hex(randomblob(24000)))")
         connection.commit()
     free = shutil.disk_usage(tiny).free
@@ -269,7 +251,7 @@ def test_a_folder_that_cannot_be_written_is_named(file: World, tiny: Path) -> No
     import subprocess
 
     url = sa.URL.create("sqlite", database=str(tiny / "app.sqlite"))
-    shutil.copyfile(_main(file), tiny / "app.sqlite")
+    shutil.copyfile(file.file, tiny / "app.sqlite")
     app = Flask("other")
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     SQLAlchemy(app)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pytest
     from flask import Flask
 
+    from flask_branches import Branch
     from flask_branches.backends import Backend
 
 POSTGRES = os.environ.get("QUESTIONS_CONFIG") == "postgres"
@@ -48,6 +49,16 @@ class World:
     def main(self) -> sa.URL:
         """Its default database."""
         return self.backend.main
+
+    @property
+    def file(self) -> Path:
+        """Where that is, on SQLite."""
+        return Path(str(self.main.database))
+
+    @property
+    def folder(self) -> Path:
+        """Where its branches are, on SQLite."""
+        return Path(f"{self.file}.branches")
 
     def environ(self, **more: str) -> dict[str, str]:
         """What leads a program of its own, `programs/notes.py`, to its databases."""
@@ -184,3 +195,8 @@ def models(db: Any, *, bind: bool) -> tuple[Any, Any]:
         text = orm.mapped_column(sa.String(100))
 
     return Note, Tag
+
+
+def bytes_of(branch: Branch) -> bytes:
+    """All that a SQLite branch has on the disk."""
+    return b"".join(path.read_bytes() for path in Path(branch.id).parent.glob(f"{Path(branch.id).name}*"))
