@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_READING = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
 _FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -39,7 +40,7 @@ def create_file(path: Path, uid: int, gid: int) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise FolderError(f"{path} cannot be opened: {error.strerror}. Name a folder that you may write to.") from error
+        raise _not_opened(path, error) from error
     if os.geteuid() == ROOT:
         os.fchown(file, uid, gid)
     return file
@@ -90,6 +91,27 @@ def tried(path: Path) -> Iterator[bool]:
             unlock(file)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a file's lock alone; where there is no file, none is made, which would be left.
+
+    Raises:
+        FolderError: where the file cannot be opened.
+    """
+    try:
+        file = os.open(path, _READING)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _not_opened(path, error) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return True
+    unlock(file)
+    return False
+
+
 def is_current(file: int, path: Path) -> bool:
     """Whether an open file is still the one of that name."""
     try:
@@ -107,3 +129,7 @@ def _locked(path: Path, kind: int) -> int:
         os.close(file)
         raise
     return file
+
+
+def _not_opened(path: Path, error: OSError) -> FolderError:
+    return FolderError(f"{path} cannot be opened: {error.strerror}. Name a folder that you may write to.")

@@ -146,6 +146,29 @@ def test_a_branch_that_somebody_reads_is_not_reset_under_him(file: World, monkey
         assert len(reader.execute("SELECT text FROM note").fetchall()) == 3
 
 
+def test_a_branch_follows_its_parent_to_pages_of_another_size(file: World, at: At) -> None:
+    """With a log beside it too, as soon as nobody else has it open; before that it is said what is in the way."""
+    with closing(sqlite3.connect(file.file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        branch = file.branches.create("mine")
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("VACUUM")
+    with closing(sqlite3.connect(branch.id)) as reader:
+        reader.execute("SELECT * FROM note").fetchall()
+        with pytest.raises(
+            DatabaseInUse,
+            match=r"^The branch 'mine' is open elsewhere, and has pages of 4096 bytes where .* 8192:",
+        ):
+            file.branches.reset("mine")
+    at(branch).add("mine")
+
+    file.branches.reset("mine")
+
+    assert at(branch).texts() == ["first", "second"]
+    assert at(branch).run("PRAGMA page_size") == [(8192,)]
+
+
 @pytest.mark.parametrize("way", ["masked", "empty"])
 def test_what_is_hidden_is_nowhere_in_the_file(make_world: MakeWorld, way: str) -> None:
     """Free pages keep what was deleted and overwritten, in the parent too, and anybody may look into a file."""

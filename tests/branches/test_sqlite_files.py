@@ -8,7 +8,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -23,18 +23,28 @@ from flask_branches import (
     ConfigurationError,
     DatabaseFailed,
 )
+from flask_branches.backends import sqlite_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.branches.worlds import Client, World
+    from tests.branches.worlds import Client, Program, World
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
+    Start = Callable[..., Program]
 
 pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") == "postgres", reason="rules of SQLite")
 
-_READ_ONLY = r"app\.sqlite\.branches could not be used: Read-only file system\. Look at the disk and see that it can"
+_COMER_AND_GOER = """if True:
+    import os
+    from notes import app, branches
+    with app.app_context():
+        for number in range(40):
+            name = branches.create(f"{os.getpid()} {number}").name
+            assert name in [each.name for each in branches.list()]
+            branches.delete(name)
+"""
 
 
 @pytest.mark.parametrize("where", ["file", "folder"])
@@ -99,7 +109,7 @@ def test_nothing_is_left_beside_the_database(file: World, tmp_path: Path) -> Non
     file.branches.create("mine")
     for name in (
         "gone.sqlite.branch",
-        "mine.sqlite.branch.0123",
+        ".+new-2.branch",
         ".+new-1.sqlite",
         ".+new-1.sqlite-journal",
         "run=20x.lock",
@@ -112,6 +122,18 @@ def test_nothing_is_left_beside_the_database(file: World, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_who_lists_branches_is_not_disturbed_by_those_who_make_and_delete_them(file: World, start: Start) -> None:
+    """A file, or the whole folder, that goes while it is looked at holds no branch."""
+    processes = [start(file, "-c", _COMER_AND_GOER) for _ in range(2)]
+
+    while any(process.poll() is None for process in processes):
+        file.branches.list()
+        file.branches.databases.sweep(dry_run=True)
+
+    assert [(process.returncode, process.communicate()[1]) for process in processes] == [(0, "")] * 2
+    assert not file.folder.exists()
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
 def test_a_branch_is_as_private_as_its_parent(file: World, mode: int) -> None:
     """Nobody who may not read the one may read the other."""
@@ -122,6 +144,49 @@ def test_a_branch_is_as_private_as_its_parent(file: World, mode: int) -> None:
     assert stat.S_IMODE(Path(branch.id).stat().st_mode) == mode
     file.branches.reset("mine")
     assert stat.S_IMODE(Path(branch.id).stat().st_mode) == mode
+
+
+def test_what_is_written_anew_is_private_from_the_start(file: World, tmp_path: Path) -> None:
+    """What a parent holds can be read by nobody else before the file has the parent's rights."""
+    file.let_go()
+    file.file.chmod(0o644)
+
+    sqlite_files.rewrite(file.file, tmp_path / "new.sqlite")
+
+    assert stat.S_IMODE(file.file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_a_link_leads_to_the_same_branches(file: World, make_world: MakeWorld, tmp_path: Path, linked: str) -> None:
+    """They lie beside the file itself, whatever way an application goes there."""
+    (tmp_path / "links").mkdir()
+    link, target = (
+        (tmp_path / "links" / "app.sqlite", file.file)
+        if linked == "file"
+        else (tmp_path / "links" / "data", file.file.parent)
+    )
+    link.symlink_to(target)
+    path = link if linked == "file" else link / file.file.name
+    branch, backend = file.branches.create("mine"), file.backend
+
+    other = make_world("file", name="other", url=sa.URL.create("sqlite", database=str(path)), fill=False)
+
+    assert other.branches.list() == [branch]
+    assert other.backend.is_main(backend.main)
+    assert backend.is_main(other.main)
+    with other.backend.locked("run x"):
+        assert backend.is_held("run x")
+    (tmp_path / "links" / "mine").symlink_to(branch.id)
+    vouched = backend.vouch(sa.make_url(f"sqlite:///{tmp_path}/links/mine"))
+    assert vouched is not None
+    assert vouched.name == "mine"
+    with closing(sqlite3.connect(str(backend.main.database))) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        before = other.backend.state("main")
+        writer.execute("INSERT INTO note (text) VALUES ('third')")
+        writer.commit()
+        assert other.backend.state("main") != before
+    assert list((tmp_path / "links").glob("*.branches")) == []
 
 
 def test_an_in_memory_database_s_branch_is_private(make_world: MakeWorld) -> None:
@@ -197,70 +262,3 @@ def test_a_bind_that_has_no_file_yet_is_empty(make_world: MakeWorld, tmp_path: P
 
     assert at(branch.binds["later"]).run("SELECT name FROM sqlite_master") == []
     assert not (tmp_path / "later.sqlite").exists()
-
-
-def test_what_is_no_database_is_named(file: World) -> None:
-    """The parent, not the folder of the branches."""
-    file.let_go()
-    file.file.write_text("no database " * 1000)
-
-    with pytest.raises(DatabaseFailed, match=r"app_first\.sqlite could not be used: file is not a database\. Look at"):
-        file.branches.create("mine")
-    assert not file.folder.exists()
-    file.file.unlink()
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Any:
-    """A disk that has room for the application's database, and not for a second one."""
-    import subprocess
-
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small disk")
-    place = tmp_path / "tiny"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", place], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs a small disk: {mounted.stderr}")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def test_a_full_disk_is_named(make_world: MakeWorld, tiny: Path) -> None:
-    """With the remedy; what was begun is removed, and afterwards there is room as before."""
-    url = sa.URL.create("sqlite", database=str(tiny / "app.sqlite"))
-    world = make_world("file", url=url)
-    with closing(sqlite3.connect(world.file)) as connection:
-        connection.execute("INSERT INTO note (text) VALUES (hex(randomblob(24000)))")
-        connection.commit()
-    free = shutil.disk_usage(tiny).free
-
-    with pytest.raises(
-        DatabaseFailed, match=r"app\.sqlite\.branches could not be used: .*full.*Look at the disk and free"
-    ):
-        world.branches.create("mine")
-
-    assert shutil.disk_usage(tiny).free == free
-    assert world.branches.list() == []
-
-
-def test_a_folder_that_cannot_be_written_is_named(file: World, tiny: Path) -> None:
-    """Before anything is copied; what is there can be listed."""
-    import subprocess
-
-    url = sa.URL.create("sqlite", database=str(tiny / "app.sqlite"))
-    shutil.copyfile(file.file, tiny / "app.sqlite")
-    app = Flask("other")
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
-    SQLAlchemy(app)
-    branches = Branches(app)
-    subprocess.run(["mount", "-o", "remount,ro", tiny], check=True)
-
-    with app.app_context():
-        assert branches.list() == []
-        with pytest.raises(DatabaseFailed, match=_READ_ONLY):
-            branches.create()
-        with pytest.raises(DatabaseFailed, match=_READ_ONLY), branches.temporary():
-            pytest.fail("it was made")

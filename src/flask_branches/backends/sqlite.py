@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,8 @@ from flask_branches import urls
 from flask_branches.backends import not_found
 from flask_branches.backends import sqlite_files as files
 from flask_branches.branch import MAIN, Branch
-from flask_branches.errors import BranchExists, BranchNotFound, DatabaseInUse, NotSupported
-from local_postgres import LocalPostgresError
+from flask_branches.errors import BranchExists, BranchNotFound, DatabaseFailed, DatabaseInUse, NotSupported
+from local_postgres import LocalPostgresError, locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,7 @@ class SQLite:
         """Take note; nothing is opened."""
         self.main = main
         self._memory = memory
-        self._folder = folder if folder is not None else files.folder_of(urls.sqlite_file(main))
+        self._folder = folder if folder is not None else files.folder_of(self._file)
 
     def create(
         self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
@@ -81,7 +82,7 @@ class SQLite:
         """Every branch, oldest first."""
         found = [
             self._read(mark.with_name(mark.name.removesuffix(files.RECORD)))
-            for mark in self._folder.glob(f"*{files.FILE}{files.RECORD}")
+            for mark in files.matching(self._folder, f"*{files.FILE}{files.RECORD}")
         ]
         return sorted((each for each in found if each is not None), key=lambda each: (each.created_at, each.name))
 
@@ -110,6 +111,7 @@ class SQLite:
             try:
                 opened = sqlite3.connect(found.id, timeout=files.AT_ONCE)
                 with closing(sqlite3.connect(new)) as source, closing(opened) as target:
+                    files.let_be_resized(source, target, found.name)
                     files.copy(source, target, f"The branch {found.name!r}")
             finally:
                 files.remove(new)
@@ -128,26 +130,26 @@ class SQLite:
 
     def vouch(self, url: sa.URL) -> Record | None:
         """The record beside the file, if it is this file's."""
-        return self._record(urls.sqlite_file(url))
+        return self._record(files.real(url))
 
     def is_main(self, url: sa.URL) -> bool:
         """Whether a URL leads to main's file, by whatever link."""
         if self._memory is not None or url.get_backend_name() != self.main.get_backend_name() or urls.is_memory(url):
             return False
         with suppress(FileNotFoundError):
-            return urls.sqlite_file(url).samefile(urls.sqlite_file(self.main))
+            return urls.sqlite_file(url).samefile(self._file)
         return urls.key(url) == urls.key(self.main)
 
     def adopt(self, url: sa.URL, record: Record) -> None:
         """Write a record beside the file."""
-        path = urls.sqlite_file(url)
+        path = files.real(url)
         self._mark(path, replace(record, identity=files.identity(path)))
 
     def state(self, parent: str) -> str:
         """A digest of what the file system says of the file and its log, and of their headers."""
         if parent == MAIN and self._memory is not None:
             return secrets.token_hex(8)
-        path = urls.sqlite_file(self.main) if parent == MAIN else self._path(parent)
+        path = self._file if parent == MAIN else self._path(parent)
         digest = sha256()
         for each in (path, path.with_name(f"{path.name}-wal")):
             with suppress(FileNotFoundError), each.open("rb") as file:
@@ -157,10 +159,10 @@ class SQLite:
 
     def sweep(self, *, dry_run: bool) -> list[str]:
         """Files of creations that died; while somebody creates, nothing is called dead."""
-        if self.is_held("") or not self._folder.exists():
+        if self.is_held(""):
             return []
         left = [path.name for path in files.half_built(self._folder)]
-        if not dry_run:
+        if not dry_run and self._folder.exists():
             with self._writing():  # which removes them
                 files.remove_free_locks(self._folder)
         return left
@@ -176,7 +178,7 @@ class SQLite:
 
     def is_held(self, what: str) -> bool:
         """Whether a process of this machine holds that lock."""
-        return files.is_locked(self._lock(what))
+        return locks.is_held(self._lock(what))
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -202,6 +204,11 @@ class SQLite:
             raise
         return new
 
+    @cached_property
+    def _file(self) -> Path:
+        """Main's own file, found once: nothing changes with a link that leads elsewhere later."""
+        return files.real(self.main)
+
     @contextmanager
     def _source(self, parent: str | None) -> Iterator[sqlite3.Connection | None]:
         if parent is None:
@@ -218,7 +225,7 @@ class SQLite:
                 yield connection
 
     def _parent(self, parent: str) -> Path:
-        path = urls.sqlite_file(self.main) if parent == MAIN else self._path(parent)
+        path = self._file if parent == MAIN else self._path(parent)
         if parent != MAIN:
             self.get(parent)
         if not path.is_file():
@@ -272,13 +279,13 @@ class SQLite:
         """The record beside a file; one that was copied there from another file's is none."""
         try:
             record = records.loads(path.with_name(path.name + files.RECORD).read_text())
-        except (OSError, ValueError):
+            return record if record is not None and record.identity == files.identity(path) else None
+        except (OSError, ValueError, DatabaseFailed):  # it may have gone meanwhile
             return None
-        return record if record is not None and path.exists() and record.identity == files.identity(path) else None
 
     def _mark(self, path: Path, record: Record) -> None:
         """Write the record in one go, beside whatever reads it now."""
-        new = path.with_name(f"{path.name}{files.RECORD}.{secrets.token_hex(4)}")
+        new = path.with_name(f"{files.NEW}{secrets.token_hex(8)}{files.RECORD}")
         try:
             new.write_text(record.dumps())
             new.rename(path.with_name(path.name + files.RECORD))

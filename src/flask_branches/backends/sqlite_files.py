@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from flask_branches import urls
 from flask_branches.errors import DatabaseFailed, DatabaseInUse
 from local_postgres import locks
 
@@ -29,11 +31,17 @@ WAIT_SECONDS = 30.0
 _POLL_SECONDS = 0.002
 AT_ONCE = 0.0
 _IN_WAL = b"\2\2"
+_PRIVATE = 0o600
 
 
 def folder_of(file: Path) -> Path:
     """Where the branches of a database file lie: beside it."""
     return file.with_name(f"{file.name}.branches")
+
+
+def real(url: sa.URL) -> Path:
+    """The file that a URL leads to, whatever links are on the way: SQLite, too, has a file's log beside that."""
+    return Path(os.path.realpath(urls.sqlite_file(url)))
 
 
 def as_file(name: str) -> str:
@@ -82,6 +90,29 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection, what: str) -> N
     source.backup(target, progress=in_time, sleep=_POLL_SECONDS)
 
 
+def let_be_resized(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> None:
+    """Take a branch out of the WAL mode, in which no copy can change the size of its pages.
+
+    Raises:
+        DatabaseInUse: where somebody else has the branch open.
+    """
+    (new,), (old,), (mode,) = (
+        connection.execute(f"PRAGMA {pragma}").fetchone()
+        for connection, pragma in ((source, "page_size"), (target, "page_size"), (target, "journal_mode"))
+    )
+    if new == old or mode != "wal":
+        return
+    try:
+        target.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        raise DatabaseInUse(
+            f"The branch {name!r} is open elsewhere, and has pages of {old} bytes where its parent now has {new}: "
+            "close it there, or delete it and make it anew."
+        ) from error
+
+
 def rewrite(path: Path, new: Path) -> None:
     """Leave nothing in a file but what can be read from it: free pages keep what was deleted and overwritten.
 
@@ -90,6 +121,7 @@ def rewrite(path: Path, new: Path) -> None:
     with path.open("rb") as file:
         in_wal = file.read(20)[18:] == _IN_WAL
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        new.touch(_PRIVATE, exist_ok=False)  # SQLite would make it readable for others
         connection.execute("VACUUM INTO ?", [str(new)])
     if in_wal:
         with closing(sqlite3.connect(new)) as connection:
@@ -101,10 +133,10 @@ def rewrite(path: Path, new: Path) -> None:
 def file_lock(path: Path) -> Iterator[None]:
     """Hold the file of that name alone, not one that was deleted while it was waited for."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            _make_folder(path.parent)
             file = locks.lock_alone(path)
-        except FileNotFoundError:
+        except FileNotFoundError:  # the last one to leave has taken the folder with it
             continue
         if locks.is_current(file, path):
             break
@@ -117,20 +149,17 @@ def file_lock(path: Path) -> Iterator[None]:
         locks.unlock(file)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock of that name."""
-    if not path.exists():
-        return False
+def _make_folder(folder: Path) -> None:
     try:
-        with locks.tried(path) as free:
-            return not free
-    except FileNotFoundError:  # the last one has just left
-        return False
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # also where a folder was there, and goes before it is looked at
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise
 
 
 def remove_free_locks(folder: Path) -> None:
     """Remove the locks of processes that died; whoever waits for one finds that it is not the current one any more."""
-    for path in folder.glob(f"*{LOCK}"):
+    for path in matching(folder, f"*{LOCK}"):
         with suppress(FileNotFoundError), locks.tried(path) as free:
             if free:
                 path.unlink(missing_ok=True)
@@ -142,17 +171,26 @@ def remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder whose names fit a pattern; none where the folder goes while it is read."""
+    with suppress(FileNotFoundError):
+        return sorted(folder.glob(pattern))
+    return []
+
+
 def half_built(folder: Path) -> list[Path]:
     """What creations that died have left in a folder."""
-    return sorted(folder.glob(f"{NEW}*{FILE}"))
+    return matching(folder, f"{NEW}*{FILE}")
 
 
 def tidy(folder: Path) -> None:
     """Remove what processes that died have left in a folder; for the one who is alone there."""
     for path in half_built(folder):
         remove(path)
-    for mark in [*folder.glob(f"*{FILE}{RECORD}"), *folder.glob(f"*{FILE}{RECORD}.*")]:
-        if not mark.name.endswith(RECORD) or not mark.with_name(mark.name.removesuffix(RECORD)).exists():
+    for mark in matching(folder, f"{NEW}*{RECORD}"):
+        mark.unlink(missing_ok=True)
+    for mark in matching(folder, f"*{FILE}{RECORD}"):
+        if not mark.with_name(mark.name.removesuffix(RECORD)).exists():
             mark.unlink(missing_ok=True)
 
 
