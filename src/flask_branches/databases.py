@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import emptying, schema, urls
+from flask_branches import preparing, schema, urls
 from flask_branches.backends import postgres_errors, postgres_server, sqlite_files
 from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import BranchNotFound
@@ -223,11 +223,7 @@ class Databases:
 
         def prepare(url: sa.URL) -> None:
             with connected(url, database.connect_args) as connection:
-                if data == "empty":
-                    emptying.empty(connection)
-                masking.run(connection, last=database is self.all[-1])
-                emptying.refresh_views(connection)
-                connection.commit()
+                preparing.prepare(connection, data, masking, last=database is self.all[-1])
 
         return prepare
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -10,14 +11,20 @@ import sqlalchemy as sa
 from flask_branches import emptying
 from flask_branches.backends.postgres_errors import sqlstate
 from flask_branches.errors import MaskFailed
+from flask_branches.tables import NO_RIGHTS, Target, of, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy.engine import Connection
 
 # Errors of syntax, and names that are unknown, quote the mask and not the data.
 _HARMLESS = "42"
+_CORRECT = "Correct BRANCHES_MASKS."
+_RIGHTS = (
+    "As an administrator, let the role of the database URL own the table (ALTER TABLE … OWNER TO …), and see all rows "
+    "of it (ALTER ROLE … BYPASSRLS)."
+)
 
 
 class Masking:
@@ -45,10 +52,14 @@ class Masking:
             MaskFailed: where one of them cannot be run; what the database says is shown only if it holds no data.
         """
         self._some_table |= bool(self._wanted) and bool(emptying.tables(connection))
-        for (schema, table), columns in _by_table(self._wanted).items():
-            if _has_table(connection, table, schema):
-                self._overwrite(connection, schema, table, columns)
-                self._left -= {key for key in self._wanted if _split(key)[:2] == (schema, table)}
+        found = {
+            Target(schema, table, _quoted(connection, schema, table)): columns
+            for (schema, table), columns in _by_table(self._wanted).items()
+            if _has_table(connection, table, schema)
+        }
+        if found:
+            self._overwrite_all(connection, found)
+        self._left -= {key for key in self._wanted for each in found if _split(key)[:2] == (each.schema, each.name)}
         # In databases without any table there is nothing to be hidden.
         if last and self._left and self._some_table:
             raise MaskFailed(
@@ -56,20 +67,45 @@ class Masking:
                 f"{self._consequence}. Correct the name."
             )
 
-    def _overwrite(self, connection: Connection, schema: str | None, table: str, columns: Mapping[str, str]) -> None:
+    def _overwrite_all(self, connection: Connection, found: Mapping[Target, Mapping[str, str]]) -> None:
+        kind = of(connection)
+        for target, columns in found.items():
+            if wrong := kind.unmaskable(connection, target):
+                raise self._failed(_names(target, columns), wrong)
+        everything = ", ".join(_names(target, columns) for target, columns in found.items())
+        with self._told(everything), kind.undisturbed(connection, list(found)):
+            for target, columns in found.items():
+                self._overwrite(connection, target, columns)
+
+    def _overwrite(self, connection: Connection, target: Target, columns: Mapping[str, str]) -> None:
         quote = connection.dialect.identifier_preparer.quote
-        target = ".".join(quote(part) for part in (schema, table) if part)
         changes = ", ".join(f"{quote(column)} = ({expression})" for column, expression in columns.items())
+        names = _names(target, columns)
+        with self._told(names):
+            changed = run(connection, f"UPDATE {target.quoted} SET {changes}").rowcount  # noqa: S608  the application's own
+            there = run(connection, f"SELECT count(*) FROM {target.quoted}").scalar_one()  # noqa: S608  quoted
+        if changed != there:
+            raise self._failed(names, f"{changed} of {there} rows were changed", "See what keeps the others.")
+
+    @contextmanager
+    def _told(self, names: str) -> Iterator[None]:
         try:
-            connection.exec_driver_sql(
-                f"UPDATE {target} SET {changes}",  # noqa: S608  the expressions are the application's own SQL
-                execution_options={"no_parameters": True},
-            )
+            yield
         except sa.exc.DBAPIError as error:
-            names = ", ".join(f"{table}.{column}" for column in columns)
-            raise MaskFailed(
-                f"The mask of {names} failed, and {self._consequence}: {_said(error)}. Correct BRANCHES_MASKS."
-            ) from None
+            remedy = _RIGHTS if sqlstate(error) == NO_RIGHTS else _CORRECT
+            raise self._failed(names, _said(error), remedy) from None
+
+    def _failed(self, names: str, why: str, remedy: str = _CORRECT) -> MaskFailed:
+        return MaskFailed(f"The mask of {names} failed, and {self._consequence}: {why}. {remedy}")
+
+
+def _quoted(connection: Connection, schema: str | None, table: str) -> str:
+    quote = connection.dialect.identifier_preparer.quote
+    return ".".join(quote(part) for part in (schema, table) if part)
+
+
+def _names(target: Target, columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{target.name}.{column}" for column in columns)
 
 
 def _has_table(connection: Connection, table: str, schema: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,8 +55,6 @@ def test_nobody_sees_a_branch_before_it_is_masked(masked: Callable[..., World]) 
 
 
 def _listening(act: Callable[[], Any]) -> Any:
-    from contextlib import contextmanager
-
     def hear(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         if statement.startswith("UPDATE note"):
             act()
@@ -110,6 +109,33 @@ def test_a_mask_that_cannot_be_run_leaves_no_branch(masked: Callable[..., World]
     assert "\n" not in str(raised.value)
     assert [each.backend.branches() for each in world.branches.databases.all] == [[], []]
     assert world.branches.databases.sweep(dry_run=True) == []
+
+
+def test_a_mask_that_has_not_reached_every_row_leaves_no_branch(masked: Callable[..., World]) -> None:
+    """It has not failed, and has hidden only some: the message says how many."""
+    world = masked(note__text="'hidden'")
+
+    with (
+        _spoilt("UPDATE note"),
+        pytest.raises(MaskFailed, match=r"^The mask of note\.text failed, .*: 1 of 2 rows were"),
+    ):
+        world.branches.create("mine")
+
+    assert world.branches.list() == []
+
+
+@contextmanager
+def _spoilt(start: str) -> Iterator[None]:
+    """Let a statement miss rows."""
+
+    def spoil(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> tuple[str, Any]:
+        return f"{statement} WHERE id = 1" if statement.startswith(start) else statement, parameters
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", spoil, retval=True)
+    try:
+        yield
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", spoil)
 
 
 def test_a_mask_that_fails_at_a_reset_leaves_the_branch_as_it_was(masked: Callable[..., World], at: At) -> None:

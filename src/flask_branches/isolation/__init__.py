@@ -92,6 +92,6 @@ def _deletions(engine: Engine) -> list[str]:
     known = _emptied.get(engine)
     if known is None or known[0] != engine.url:
         with engine.connect() as connection:
-            statements = emptying.delete_statements(engine.dialect.name, emptying.tables(connection))
+            statements = emptying.delete_statements(connection)
         known = _emptied[engine] = (engine.url, statements)
     return known[1]
