@@ -162,14 +162,14 @@ def moment(value: str | datetime, what: str) -> datetime:
     Raises:
         InvalidValue: for what cannot be read, and where the zone is missing.
     """
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise InvalidValue(f"{what} {value!r} is not a time: write for example 2026-12-01T09:00:00Z.") from None
-    if value.tzinfo is None:
-        raise InvalidValue(f"{what} {value.isoformat()!r} has no time zone: write for example 2026-12-01T09:00:00Z.")
-    return value.astimezone(UTC)
+    try:
+        made = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+        in_utc = made.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidValue(f"{what} {str(value)!r} is not a time: write for example 2026-12-01T09:00:00Z.") from None
+    if made.tzinfo is None:
+        raise InvalidValue(f"{what} {str(value)!r} has no time zone: write for example 2026-12-01T09:00:00Z.")
+    return in_utc
 
 
 def expiry(*, expires_in: str | timedelta | None = None, expires_at: str | datetime | None = None) -> datetime | None:

@@ -143,12 +143,11 @@ def adopt(database_url: str, typed: str | None, *, as_json: bool) -> None:
     """Mark the existing database at URL as one that may be tested on, after showing what is in it."""
     target = _like_main(urls.parsed(database_url, "The URL"))
     name = guard.name_of(target)
-    if not as_json:
-        found = guard.contents(_extension().databases, target)
-        click.echo(f"{urls.shown(target)} has:", err=True)
-        for table, rows in found:
-            click.echo(f"  {table}: {rows:,} {'row' if rows == 1 else 'rows'}", err=True)
-        click.echo("Tests may change and delete all of it.", err=True)
+    found = guard.contents(_extension().databases, target)
+    click.echo(f"{urls.shown(target)} has:", err=True)
+    for table, rows in found:
+        click.echo(f"  {table}: {rows:,} {'row' if rows == 1 else 'rows'}", err=True)
+    click.echo("Tests may change and delete all of it.", err=True)
     if typed is None:
         typed = click.prompt("Type the name of the database to go on", err=True)
     if typed != name:
@@ -185,6 +184,7 @@ def exec_(
     command = command[1:] if command[0] == "--" else command
     if not command:
         raise click.UsageError("Name a COMMAND after --.")
+    execution.require_names(_extension().databases.bind_keys)
     with _extension().temporary(name, **options, **_lifetime(expires_in)) as made:
         if as_json:
             click.echo(json.dumps(made.as_dict()), err=True)

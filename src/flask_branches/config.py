@@ -49,7 +49,8 @@ def read(app_config: Mapping[str, Any], environ: Mapping[str, str] | None = None
     refuse_unknown("the environment", environ)
     backend = _first(app_config, environ, "BACKEND")
     try:
-        expires_in = duration(_first(app_config, environ, "EXPIRE") or _DEFAULT_EXPIRY, f"{PREFIX}EXPIRE")
+        found = _first(app_config, environ, "EXPIRE")
+        expires_in = duration(_DEFAULT_EXPIRY if found is None else found, f"{PREFIX}EXPIRE")
     except InvalidValue as error:
         raise ConfigurationError(str(error)) from None
     return Config(check_backend(backend), expires_in, _masks(app_config.get(f"{PREFIX}MASKS") or {}))
@@ -75,14 +76,14 @@ def check_backend(name: str | None, what: str = f"{PREFIX}BACKEND") -> str | Non
     Raises:
         ConfigurationError: for every other name.
     """
-    if name is None or name in BACKENDS:
+    if name is None or (isinstance(name, str) and name in BACKENDS):
         return name
     raise ConfigurationError(f"{what} names the backend {name!r}: there are {' and '.join(BACKENDS)}.")
 
 
 def _first(app_config: Mapping[str, Any], environ: Mapping[str, str], name: str) -> Any:  # noqa: ANN401  as configured
     value = app_config.get(f"{PREFIX}{name}")
-    return value if value not in {None, ""} else (environ.get(f"{PREFIX}{name}") or None)
+    return (environ.get(f"{PREFIX}{name}") or None) if value is None or value == "" else value
 
 
 def _masks(masks: Any) -> dict[str, str]:  # noqa: ANN401  as configured

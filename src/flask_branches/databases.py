@@ -172,6 +172,11 @@ class Databases:
         """How many bytes a branch's name can have in every one of them."""
         return min(each.backend.longest_name for each in self.all)
 
+    @property
+    def bind_keys(self) -> list[str]:
+        """The keys of the application's other databases."""
+        return [key for database in self.all for key in database.keys if key is not None]
+
     def run_is_dead(self, branch: Branch) -> bool:
         """Whether a branch was made for a test run that does not live any more."""
         run = branch.labels.get(RUN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from contextlib import suppress
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from flask_branches import signals, urls
+from flask_branches.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import FrameType
 
     from flask_branches.branch import Branch
@@ -33,8 +35,28 @@ class _NotExecutable(click.ClickException):
 
 def variables(branch: Branch) -> dict[str, str]:
     """What leads a command to a branch: ``DATABASE_URL``, and ``DATABASE_URL_<BIND>`` for each bind."""
-    binds = {f"{_VARIABLE}_{key.upper()}": plain_url(url) for key, url in branch.binds.items()}
+    binds = {_name(key): plain_url(url) for key, url in branch.binds.items()}
     return {_VARIABLE: plain_url(branch.url), **binds}
+
+
+def require_names(keys: Iterable[str]) -> None:
+    """Refuse two bind keys that one variable would stand for, before anything is made.
+
+    Raises:
+        ConfigurationError: with both.
+    """
+    names: dict[str, str] = {}
+    for key in keys:
+        other = names.setdefault(_name(key), key)
+        if other != key:
+            raise ConfigurationError(
+                f"The binds {other!r} and {key!r} would both be {_name(key)} for a command: rename one of them."
+            )
+
+
+def _name(key: str) -> str:
+    """The variable of a bind, with what a shell can read in it."""
+    return f"{_VARIABLE}_{re.sub('[^A-Z0-9]', '_', key.upper())}"
 
 
 def plain_url(url: str) -> str:

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from flask import current_app
 
 from flask_branches import branch as branches_
-from flask_branches import config, configured, record, signals, urls
+from flask_branches import config, configured, record, signals
 from flask_branches.branch import EMPTY, MAIN
 from flask_branches.cli import branches as commands
 from flask_branches.databases import RUN
@@ -144,7 +144,10 @@ class Branches:
         return there.reset(there.get(name), force=force)
 
     def diff(self, name: str, other: str | None = None) -> str:
-        """What a branch's schema has that another's has not, as a unified diff; empty where they are the same.
+        """What a branch's schema has that another's has not, as a unified diff of :func:`~flask_branches.schema.dump`.
+
+        Empty where the two do not differ in what that lists: tables and whatever hangs on them, views, functions and
+        types, but neither rights nor comments nor what is rarer.
 
         Args:
             name: a branch.
@@ -234,10 +237,6 @@ class Branches:
             there.get(parent)
         made = record.made(name, parent=None if parent == EMPTY else parent, main=None, expires_at=until, **labels)
         return there.create(made, at=point, data=data, force=force)
-
-    def vouch(self, url: str) -> record.Record | None:
-        """The record of the database that a URL leads to; None where it has none of its own."""
-        return self.databases.default.vouch(urls.parsed(url))
 
     def _expiry(self, expires_in: Lifetime, expires_at: str | datetime | None) -> datetime | None:
         if expires_at is not None:

@@ -74,7 +74,7 @@ def adopt(there: Databases, url: sa.URL) -> None:
 
 def name_of(url: sa.URL) -> str:
     """What a user types to say that he means this database: its name, or its file's."""
-    return urls.sqlite_file(url).name if urls.backend_of(url) == "sqlite" else str(url.database or url.username)
+    return urls.sqlite_file(url).name if urls.backend_of(url) == "sqlite" else urls.database(url)
 
 
 def _is_own(there: Databases, url: sa.URL) -> bool:

@@ -38,7 +38,8 @@ def held(names: tuple[str, ...] = _ENDING) -> Iterator[list[int]]:
     before = {}
     for name in names if _in_main_thread() else ():
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        # A handler that is no Python function could not be put back.
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
             before[number] = signal.signal(number, lambda number, _frame: arrived.append(number))
     try:
         yield arrived

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +36,11 @@ def parsed(url: str | sa.URL, what: str = "The database URL") -> sa.URL:
         raise ConfigurationError(
             f"{what} cannot be read: write sqlite:///file or postgresql://user:password@host/database."
         ) from None
-    return made.set(drivername=_postgres()) if made.drivername in {"postgres", "postgresql"} else made
+    if made.drivername in {"postgres", "postgresql"}:
+        return made.set(drivername=_postgres())
+    if made.get_backend_name() in _BACKENDS:
+        _require_driver(made, what)
+    return made
 
 
 def backend_of(url: sa.URL) -> str:
@@ -47,6 +52,8 @@ def backend_of(url: sa.URL) -> str:
     kind = url.get_backend_name()
     if kind not in _BACKENDS:
         raise ConfigurationError(f"A {kind} database cannot be branched: there are backends for SQLite and Postgres.")
+    if "@" in (url.host or ""):
+        raise ConfigurationError("The database URL has an @ in its password, which ends there: write it as %40.")
     return _BACKENDS[kind]
 
 
@@ -77,7 +84,13 @@ def key(url: sa.URL) -> Hashable:
     query = url.normalized_query
     hosts = query.get("host") or ((url.host,) if url.host else (os.environ.get("PGHOST", ""),))
     ports = query.get("port") or (str(url.port or os.environ.get("PGPORT") or _PORT),)
-    return (url.get_backend_name(), hosts, ports, url.database or url.username)
+    return (url.get_backend_name(), hosts, ports, database(url))
+
+
+def database(url: sa.URL) -> str:
+    """The database of a Postgres URL: where none is named, the one that libpq takes."""
+    named = url.database or os.environ.get("PGDATABASE") or url.username or os.environ.get("PGUSER")
+    return named or getpass.getuser()
 
 
 def plain(url: sa.URL) -> str:
@@ -103,6 +116,15 @@ def shown(url: sa.URL) -> str:
     """A URL as text for people, without any password."""
     hidden = url.update_query_dict({key: "***" for key in url.query if key in _SECRETS})
     return hidden.render_as_string().replace("%2A%2A%2A", "***")
+
+
+def _require_driver(url: sa.URL, what: str) -> None:
+    try:
+        url.get_dialect().import_dbapi()
+    except (sa.exc.NoSuchModuleError, ImportError):
+        raise ConfigurationError(
+            f"{what} names the driver {url.drivername!r}, which is not installed: install it, or leave it out."
+        ) from None
 
 
 def _postgres() -> str:

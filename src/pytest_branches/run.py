@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from flask_branches import configured, databases, embedded, guard, migrating, record, urls
 from flask_branches.branch import MAIN, Branch, now
-from flask_branches.databases import RUN, Databases
+from flask_branches.databases import RUN, Databases, lock_of_run
 from flask_branches.errors import BranchesError
 from pytest_branches.part import MASTER
 from pytest_branches.template import Template
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_branches.plan import Plan
 
 WORKER = "worker"
+
+_LOOK_SECONDS = 15.0
 
 
 class Run:
@@ -69,8 +71,8 @@ class Run:
                 own = configured.of_app(self.plan.app, None, {})
                 self._stack.callback(own.close)
                 guard.require_branch(own, self.plan.url, self.plan.url_from)
-            self._stack.enter_context(there.run_alive(self.name))
             self._copies = Databases(there.all, {})
+            self._live()
             if self.plan.kind == "existing":
                 migrating.migrate(self.plan.app, self._existing(), self.plan.root)
                 self._source = MAIN
@@ -175,12 +177,19 @@ class Run:
                 there.delete(each)
         there.sweep(dry_run=False)
 
+    def _live(self) -> None:
+        """Let other runs see that this one lives, also after a server has ended the session that showed it."""
+        if not self._there.default.is_held(lock_of_run(self.name)):
+            self._stack.enter_context(self._there.run_alive(self.name))
+
     def _keep_alive(self) -> None:
-        interval = max(self.plan.expires_in.total_seconds() / 3, 0.2)
+        put_off = self.plan.expires_in * 2 / 3
+        interval = min(max(self.plan.expires_in.total_seconds() / 3, 0.2), _LOOK_SECONDS)
         while not self._stopped.wait(interval):
             try:
+                self._live()
                 for each in self._there.branches():
-                    if each.labels.get(RUN) == self.name:
+                    if each.labels.get(RUN) == self.name and each.expires_at and each.expires_at < now() + put_off:
                         self._there.update(each, self._expiry())
             except BranchesError:
                 continue  # deleted meanwhile, or out of reach for a moment; the tests will say so

@@ -86,6 +86,15 @@ def test_what_contradicts_itself_is_a_matter_of_usage(call: Call) -> None:
             ["create", "--at", "2001-01-01T00:00:00Z"],
             "no past to branch from: leave the point in time out, or use Neon.",
         ),
+        (
+            ["create", "--expires-at", "9999-12-31T23:59:59-14:00"],
+            "expires_at '9999-12-31T23:59:59-14:00' is not a time",
+        ),
+        (["create", "--expires-at", "2999-12-31T23:59:59"], "expires_at '2999-12-31T23:59:59' has no time zone: write"),
+        (
+            ["create", "--at", "0001-01-01T00:00:00+14:00"],
+            "The point in time '0001-01-01T00:00:00+14:00' is not a time",
+        ),
         (["create", "--at", "yesterday"], "The point in time 'yesterday' is not a time"),
         (["url", "nobody"], "There is no branch 'nobody'; there are: 'taken'."),
         (["reset", "main"], "'main' is the application's own database and no branch, so it is never changed here"),
@@ -95,6 +104,14 @@ def test_what_contradicts_itself_is_a_matter_of_usage(call: Call) -> None:
         (
             ["adopt", "nothing"],
             "The URL cannot be read: write sqlite:///file or postgresql://user:password@host/database.",
+        ),
+        (
+            ["adopt", "postgresql+foo://h/d"],
+            "The URL names the driver 'postgresql+foo', which is not installed: install it, or leave it out.",
+        ),
+        (
+            ["adopt", "postgresql://u:one@two@h/d"],
+            "The database URL has an @ in its password, which ends there: write it as %40.",
         ),
         (["adopt", "mysql://h/d"], "A mysql database cannot be branched: there are backends for SQLite and Postgres."),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
             r"^BRANCHES_EXPIRE 'soon' is not a duration: write for example 30m, 12h or 7d\.$",
         ),
         ({"BRANCHES_EXPIRE": 3600}, r"^BRANCHES_EXPIRE 3600 is not a duration"),
+        ({"BRANCHES_EXPIRE": 0}, r"^BRANCHES_EXPIRE 0 is not a duration"),
+        ({"BRANCHES_EXPIRE": False}, r"^BRANCHES_EXPIRE False is not a duration"),
+        ({"BRANCHES_EXPIRE": timedelta(0)}, r"^BRANCHES_EXPIRE '0:00:00' is over before it begins"),
+        ({"BRANCHES_EXPIRE": ["1h"]}, r"^BRANCHES_EXPIRE \['1h'\] is not a duration"),
+        ({"BRANCHES_BACKEND": ["sqlite"]}, r"^BRANCHES_BACKEND names the backend \['sqlite'\]: there are"),
         (
             {"BRANCHES_EXPIRES": "1h"},
             r"^BRANCHES_EXPIRES in the application's configuration is not a setting\. Did you",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_branches import urls
 
@@ -248,3 +249,22 @@ def test_what_a_killed_exec_leaves_is_pruned_at_once(one: World, start: Start) -
 
     assert [each.name for each in one.branches.prune(dry_run=False)] == ["mine"]
     assert one.branches.list() == []
+
+
+def test_a_bind_s_variable_can_be_read_by_a_shell(make_world: MakeWorld, run: Callable[..., Any]) -> None:
+    """Whatever its key is written with."""
+    world = make_world("memory", binds={"users-db=1": sa.URL.create("sqlite")})
+
+    assert "mine" in run("mine", "sh", "-c", 'echo "$DATABASE_URL_USERS_DB_1"', world=world).out
+
+
+def test_two_binds_of_one_variable_are_refused(make_world: MakeWorld, run: Callable[..., Any]) -> None:
+    """Before anything is made."""
+    world = make_world("memory", binds={"a": sa.URL.create("sqlite"), "A": sa.URL.create("sqlite")})
+
+    ended = run("mine", "true", world=world)
+
+    assert ended.status == 1
+    assert ended.err == (
+        "Error: The binds 'A' and 'a' would both be DATABASE_URL_A for a command: rename one of them.\n"
+    )

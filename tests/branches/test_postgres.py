@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from flask_branches import Branch, BranchExists
+from flask_branches import Branch, BranchExists, configured, urls
 from flask_branches.backends import postgres_clone as clone
 
 if TYPE_CHECKING:
@@ -205,3 +205,14 @@ def test_another_driver_will_do(make_world: MakeWorld, new_database: NewDatabase
     world.branches.delete("child")
     assert world.backend.vouch(sa.make_url(branch.url)) is not None
     assert [each.name for each in world.branches.list()] == [branch.name]
+
+
+def test_a_database_that_no_url_names_is_libpq_s(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PGDATABASE goes before the user's name."""
+    named = sa.URL.create(one.main.drivername, one.main.username, query=one.main.query)
+    assert urls.database(named) == one.main.username
+
+    monkeypatch.setenv("PGDATABASE", str(one.main.database))
+
+    assert one.backend.is_main(named)
+    assert configured.backend_for(named).main.database == one.main.database

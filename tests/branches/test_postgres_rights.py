@@ -127,3 +127,30 @@ def test_a_bind_of_another_role_keeps_it(make_world: MakeWorld, new_database: Ne
     assert sa.make_url(branch.url).username == "postgres"
     for each in (branch, world.branches.get("mine"), world.branches.list()[0]):
         assert at(each.binds["readers"]).run("SELECT current_user, current_database()") == [(role, branch.id)]
+
+
+def test_a_right_that_the_owner_has_given_up_stays_so(
+    make_world: MakeWorld, new_database: NewDatabase, role: str, admin: Client
+) -> None:
+    """CREATE DATABASE gives the owner all of them."""
+    world = make_world(url=new_database("main_less", f"OWNER {role}"))
+    admin.run(f"REVOKE TEMPORARY ON DATABASE main_less FROM {role}, PUBLIC")
+
+    world.branches.create("mine")
+
+    assert _state_of(admin, "main_less__mine") == _state_of(admin, "main_less")
+
+
+def test_a_role_that_may_not_go_where_branches_are_made_learns_it(
+    make_world: MakeWorld, new_database: NewDatabase, role: str, admin: Client
+) -> None:
+    """The database is named, which is not the role's own."""
+    url = new_database("main_out", f"OWNER {role}").set(username=role)
+    admin.run("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+    try:
+        with pytest.raises(
+            DatabaseFailed, match=r"permission denied for database \"postgres\".*, and branches are made from that"
+        ):
+            make_world(url=url, fill=False).branches.list()
+    finally:
+        admin.run("GRANT CONNECT ON DATABASE postgres TO PUBLIC")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -241,3 +243,38 @@ def test_what_was_written_changes_a_parent_s_state(make_world: MakeWorld, until:
     assert state("main") != before
     with session(world.main, busy=True):
         assert state("main") != state("main")
+
+
+def test_a_bind_that_branches_are_managed_from_otherwise(make_world: MakeWorld, server: sa.URL, at: At) -> None:
+    """A server's `postgres` can be branched beside another database of it, by whoever holds a run's lock too."""
+    world = make_world("server", binds={"usual": server.set(database="postgres")})
+
+    with world.branches.databases.run_alive("x"):
+        branch = world.branches.create("mine")
+        assert at(branch).texts() == ["first", "second"]
+        assert at(branch.binds["usual"]).run("SELECT current_database()") == [("postgres__mine",)]
+        world.branches.delete("mine")
+
+
+def test_a_record_that_is_written_is_not_lost_in_a_reset(make_world: MakeWorld) -> None:
+    """Which exchanges the database that the record is of, in whatever moment."""
+    world = make_world("server")
+    branch = world.branches.create("mine")
+    resets: list[Future[Branch]] = []
+
+    def reset() -> Branch:
+        with world.app.app_context():
+            return world.branches.reset("mine")
+
+    def meanwhile(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("SELECT oid::text FROM pg_database WHERE") and not resets:
+            resets.append(other.submit(reset))
+            resets[0].result()
+
+    with ThreadPoolExecutor(1) as other:
+        sa.event.listen(sa.Engine, "after_cursor_execute", meanwhile)
+        try:
+            world.backend.update(branch, None)
+        finally:
+            sa.event.remove(sa.Engine, "after_cursor_execute", meanwhile)
+    assert world.branches.list() == [replace(branch, expires_at=None)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from tests.plugin.projects import POSTGRES
+from tests.plugin.projects import POSTGRES, on_a_server
 
 from flask_branches import configured, record
 from flask_branches.branch import now
@@ -73,6 +73,33 @@ def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Unti
     (shop.folder / "go").touch()
     assert process.wait(60) == 0, shop.said()
     assert shop.made() == []
+
+
+@on_a_server
+def test_a_run_lives_on_when_its_session_is_ended(shop: Project, main: str, server: sa.URL, until: Until) -> None:
+    """A server that ends the one that shows it, as administrators and restarts do, is shown another."""
+    shop.files(test_a=WAITING)
+    process = shop.start("test_a.py", "--branches-expire=2s")
+    until((shop.folder / "waiting").exists)
+    ((lock, session),) = until(lambda: len(found := _locks(server)) == 1 and found)
+    _ask(server, f"SELECT pg_terminate_backend({session})")
+
+    until(lambda: dict(_locks(server)).get(lock, session) != session)
+    assert "Nothing to prune" in shop.flask("branches", "prune").stdout
+    (shop.folder / "go").touch()
+    assert process.wait(60) == 0, shop.said()
+    assert _locks(server) == []
+
+
+def _locks(server: sa.URL) -> list[tuple[int, int]]:
+    """What is locked for a run, or for a moment, and by which session."""
+    return _ask(server, "SELECT objid::int8, pid FROM pg_locks WHERE locktype = 'advisory' AND granted")
+
+
+def _ask(server: sa.URL, statement: str) -> list[Any]:
+    engine = sa.create_engine(server, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(statement)]
 
 
 def _make_one_that_expires(main: str) -> None:

@@ -56,7 +56,7 @@ class Postgres:
 
     def __init__(self, main: sa.URL, connect_args: dict[str, Any] | None = None) -> None:
         """Take note; nothing is connected."""
-        self.main = main.set(database=main.database or main.username)
+        self.main = main.set(database=urls.database(main))
         self._server = server.Server(self.main, connect_args or {})
         database = str(self.main.database)
         digest = sha256(database.encode()).hexdigest()[:_DIGEST]
@@ -283,7 +283,7 @@ class Postgres:
 
     @contextmanager
     def _at(self, url: sa.URL) -> Iterator[tuple[Connection, str]]:
-        database = str(url.database or url.username)
+        database = urls.database(url)
         there = server.Server(url, self._server.connect_args)
         with there.connected(database) as connection:
             yield connection, database

@@ -125,7 +125,7 @@ def clone(connection: Connection, found: Source, new: str) -> None:
         options.append(f"CONNECTION LIMIT {found.connections}")
     run(connection, f"CREATE DATABASE {quoted(new)} {' '.join(options)}")
     if found.has_acl:
-        _copy_rights(connection, found.name, new)
+        _copy_rights(connection, found, new)
     if found.has_settings:
         _copy_settings(connection, found.name, new)
 
@@ -234,9 +234,9 @@ def _can_clone(folder: Path | None) -> bool:
     return True
 
 
-def _copy_rights(connection: Connection, source: str, new: str) -> None:
-    grants = connection.execute(_GRANTS, {"name": source}).all()
-    statements = [f"REVOKE ALL ON DATABASE {quoted(new)} FROM PUBLIC"]
+def _copy_rights(connection: Connection, found: Source, new: str) -> None:
+    grants = connection.execute(_GRANTS, {"name": found.name}).all()
+    statements = [f"REVOKE ALL ON DATABASE {quoted(new)} FROM PUBLIC, {found.owner}"]
     for each in grants:
         option = " WITH GRANT OPTION" if each.grantable else ""
         statements.append(f"GRANT {each.privilege} ON DATABASE {quoted(new)} TO {each.grantee}{option}")

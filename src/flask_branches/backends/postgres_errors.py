@@ -19,8 +19,13 @@ _NO_RIGHTS = (
     "{said}. A branch is a new database, and a copy of one's own: as an administrator, run "
     'ALTER ROLE "{role}" CREATEDB, and let it own the parent.'
 )
+_NO_CONNECT = (
+    "The server at {place} refuses {role!r} ({said}), and branches are made from that database: as an administrator, "
+    "GRANT CONNECT on it to the role."
+)
 _REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
     "28000": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
+    "no CONNECT": (DatabaseFailed, _NO_CONNECT),
     "28P01": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
     "42501": (DatabaseFailed, _NO_RIGHTS),
     "42P04": (BranchExists, "{said}: choose another name, or delete that branch."),
@@ -34,6 +39,7 @@ _REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
 _CONNECTING = (
     (re.compile(r"FATAL: .*(authentication failed|role .* does not exist|no pg_hba\.conf entry)"), "28000"),
     (re.compile(r"FATAL: .*database .* does not exist"), "3D000"),
+    (re.compile(r"FATAL: .*permission denied for database"), "no CONNECT"),
     (re.compile(r"FATAL: .*(too many clients|remaining connection slots|too many connections)"), "53300"),
 )
 
@@ -60,6 +66,8 @@ def said(error: sa.exc.DBAPIError) -> str:
 def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
     state = sqlstate(error) or next((state for text, state in _CONNECTING if text.search(said(error))), None)
     role = url.username or "the role"
+    if state is None and not isinstance(error, sa.exc.OperationalError):
+        return DatabaseFailed(f"The server at {_place(url)} cannot be asked ({said(error)}): correct the URL.")
     if state is None:
         text = f"The server at {_place(url)} cannot be reached ({said(error)}): start it, or correct the URL."
         return DatabaseFailed(text)

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 _LOCK_SPACE = 1_651_663_214
 OWN = "flask_branches"
 """The execution option of this package's own connections, which may be to a database that tests must not reach."""
+_USUAL = "postgres"
 _TEMPLATE = "template1"
-# What main's branches are managed from where main itself is the database that servers have for that.
+# What branches are managed from where the database that servers have for that is one that is branched.
 _OWN = "flask_branches"
+_DIVISION_BY_ZERO = "22012"
 _MADE_BY_ANOTHER = {"42P04", "23505"}
 # How long a session may take to leave before it is ended: Postgres itself looks again after a tenth of a second only.
 _LEAVE_SECONDS = 0.05
@@ -51,11 +53,12 @@ class Server:
     def __init__(self, url: sa.URL, connect_args: dict[str, Any]) -> None:
         """Take note; nothing is connected."""
         self.connect_args = connect_args
-        # A session in the database to be copied would be in the way.
-        self._maintenance = "postgres" if url.database != "postgres" else _TEMPLATE
         self._url = url
         # Several databases of one application are often on one server, which takes only so many connections.
         self._engines = _shared.setdefault((url.set(database=""), repr(connect_args)), _Engines())
+        if url.database == _USUAL and self._engines.maintenance == _USUAL:
+            # A session in the database to be copied would be in the way.
+            self._engines.maintenance = _TEMPLATE
         _servers.add(self)
 
     @contextmanager
@@ -68,7 +71,7 @@ class Server:
         Raises:
             BranchExists, DatabaseInUse, DatabaseFailed: for the refusals that users can do something about.
         """
-        with told(self._url), self._engine(database or self._maintenance).connect() as connection:
+        with told(self._url), self._engine(database or self._engines.maintenance).connect() as connection:
             yield connection
 
     @contextmanager
@@ -80,12 +83,12 @@ class Server:
         """
         with ExitStack() as held:
             with told(self._url):
-                if self._maintenance == _TEMPLATE:
+                if self._engines.maintenance == _TEMPLATE:
                     # A session that stays there would keep others from making databases.
                     with self.connected() as connection:
                         _make(connection, _OWN)
-                    self._maintenance = _OWN
-                connection = held.enter_context(self._engine(self._maintenance).connect())
+                    self._engines.maintenance = _OWN
+                connection = held.enter_context(self._engine(self._engines.maintenance).connect())
                 held.enter_context(lock(connection, what))
             yield connection
 
@@ -101,8 +104,9 @@ class Server:
     def _engine(self, database: str) -> sa.Engine:
         if database not in self._engines.made:
             kept: dict[str, Any] = (
-                {"pool_size": 2, "pool_pre_ping": True}  # one may hold a lock for long, as a test run does
-                if database == self._maintenance != _TEMPLATE
+                # One may hold a lock for long, as a test run does; how many there can be is the server's to say.
+                {"pool_size": 2, "max_overflow": -1, "pool_pre_ping": True}
+                if database == self._engines.maintenance != _TEMPLATE
                 else {"poolclass": sa.NullPool}
             )
             self._engines.made[database] = sa.create_engine(
@@ -120,6 +124,7 @@ class _Engines:
     """One server's engines by database, for everybody who asks that server."""
 
     def __init__(self) -> None:
+        self.maintenance = _USUAL
         self.made: dict[str, sa.Engine] = {}
         # Also when nobody calls close: a connection that is merely forgotten is a warning of the driver's.
         weakref.finalize(self, _close_idle, self.made)
@@ -181,15 +186,32 @@ def comment_of(connection: Connection, database: str) -> str | None:
 
 
 def mark(connection: Connection, database: str, record: Record) -> None:
-    """Write a record on a database."""
-    run(connection, marking(connection, database, record))
+    """Write a record on a database, also where a reset exchanges that meanwhile: then on the one that is there now."""
+    while True:
+        oid = _oid(connection, database)
+        # In one transaction with the comment, which keeps others from renaming. One that is not the same is an error.
+        same = f"datname = {literal(database)} AND oid::text = '{oid}'"
+        try:
+            run(connection, f"{_commenting(database, record, oid)}; SELECT 1 / count(*) FROM pg_database WHERE {same}")
+        except sa.exc.DBAPIError as error:
+            if sqlstate(error) != _DIVISION_BY_ZERO:
+                raise
+        else:
+            return
 
 
 def marking(connection: Connection, database: str, record: Record) -> str:
     """The statement that writes a record on a database."""
-    oid = connection.execute(sa.text("SELECT oid::text FROM pg_database WHERE datname = :name"), {"name": database})
-    text = replace(record, identity=str(oid.scalar())).dumps()
-    return f"COMMENT ON DATABASE {quoted(database)} IS {literal(text)}"
+    return _commenting(database, record, _oid(connection, database))
+
+
+def _oid(connection: Connection, database: str) -> str:
+    found = connection.execute(sa.text("SELECT oid::text FROM pg_database WHERE datname = :name"), {"name": database})
+    return str(found.scalar())
+
+
+def _commenting(database: str, record: Record, oid: str) -> str:
+    return f"COMMENT ON DATABASE {quoted(database)} IS {literal(replace(record, identity=oid).dumps())}"
 
 
 def record_of(connection: Connection, database: str) -> Record | None:
