@@ -173,8 +173,8 @@ def test_without_data_there_are_no_large_objects_of_one_s_own(
     url = new_database("objects", f"OWNER {role}")
     world = make_world(url=url.set(username=role))
     at(url.render_as_string(hide_password=False)).run("SELECT lo_from_bytea(4711, 'not theirs')")
-    for _ in range(3):
-        _make(world, "SELECT lo_create(0) FROM generate_series(1, 900)")
+    for _ in range(5):
+        _make(world, "SELECT lo_create(0) FROM generate_series(1, 4000)")
 
     branch = world.branches.create(data="empty")
 
