@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from flask_branches import Branch, DatabaseFailed
+from flask_branches import Branch, BranchNotFound, DatabaseFailed
+from flask_branches.backends import postgres_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,3 +136,17 @@ def test_eight_processes_branch_one_parent_at_the_same_moment(
     assert process.returncode == 0, said
     assert len(world.branches.list()) == 8
     assert len({each.id for each in world.branches.list()}) == 8
+
+
+def test_a_record_is_not_written_on_what_is_gone(one: World, admin: Client) -> None:
+    """A server merely warns of that."""
+    branch = one.branches.create("mine")
+    record = one.backend.vouch(sa.make_url(branch.url))
+    assert record is not None
+    admin.run(f'DROP DATABASE "{branch.id}"')
+
+    with (
+        one.backend._server.connected() as connection,  # type: ignore[attr-defined]
+        pytest.raises(BranchNotFound, match=f"^The database '{branch.id}' has been deleted meanwhile"),
+    ):
+        postgres_server.mark(connection, branch.id, record)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from flask_branches import record as records
 from flask_branches.backends.postgres_errors import LOCK_WAIT, sqlstate, told
+from flask_branches.errors import BranchNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,9 +191,10 @@ def mark(connection: Connection, database: str, record: Record) -> None:
     while True:
         oid = _oid(connection, database)
         # In one transaction with the comment, which keeps others from renaming. One that is not the same is an error.
-        same = f"datname = {literal(database)} AND oid::text = '{oid}'"
+        there = f"datname = {literal(database)} AND oid = {oid}"
+        same = f"SELECT 1 / count(*) FROM pg_database WHERE {there}"  # noqa: S608  quoted above
         try:
-            run(connection, f"{_commenting(database, record, oid)}; SELECT 1 / count(*) FROM pg_database WHERE {same}")
+            run(connection, f"{_commenting(database, record, oid)}; {same}")
         except sa.exc.DBAPIError as error:
             if sqlstate(error) != _DIVISION_BY_ZERO:
                 raise
@@ -207,7 +209,10 @@ def marking(connection: Connection, database: str, record: Record) -> str:
 
 def _oid(connection: Connection, database: str) -> str:
     found = connection.execute(sa.text("SELECT oid::text FROM pg_database WHERE datname = :name"), {"name": database})
-    return str(found.scalar())
+    oid: str | None = found.scalar()
+    if oid is None:  # a comment on what is not there is a mere warning of the server's
+        raise BranchNotFound(f"The database {database!r} has been deleted meanwhile: make another.")
+    return oid
 
 
 def _commenting(database: str, record: Record, oid: str) -> str:
