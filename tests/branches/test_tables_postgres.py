@@ -200,6 +200,27 @@ def test_who_may_not_see_a_row_may_not_mask_its_table(
     assert world.branches.list() == []
 
 
+def test_a_materialized_view_is_made_anew_under_its_policies(
+    make_world: MakeWorld, new_database: NewDatabase, role: str, admin: Client, at: At
+) -> None:
+    """It holds what its owner may see, whatever was masked before."""
+    admin.run(f"ALTER ROLE {role} CREATEDB")
+    url = new_database("policies", f"OWNER {role}").set(username=role)
+    world = make_world(url=url, BRANCHES_MASKS={"note.text": "'hidden'"})
+    _make(
+        world,
+        "CREATE TABLE secured AS SELECT * FROM note",
+        "ALTER TABLE secured ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE secured FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY few ON secured USING (id = 1)",
+        "CREATE MATERIALIZED VIEW seen AS SELECT * FROM secured",
+    )
+
+    there = at(world.branches.create())
+
+    assert (there.texts(), there.texts("seen")) == (["hidden", "hidden"], ["first"])
+
+
 def test_masks_fire_nothing_and_leave_triggers_and_rules_as_they_were(make_world: MakeWorld, at: At) -> None:
     """An audit would keep what is hidden: of the table, of its partitions, of what a foreign key passes it on to."""
     masks = {"part.text": "'hidden'", "key.text": "'hidden ' || id"}

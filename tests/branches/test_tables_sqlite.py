@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from tests.branches.worlds import POSTGRES, bytes_of
 
-from flask_branches import Branch, MaskFailed
+from flask_branches import Branch, DatabaseFailed, MaskFailed
 from flask_branches.isolation import Isolation
 
 if TYPE_CHECKING:
@@ -119,6 +119,28 @@ def test_no_search_finds_what_is_masked(make_world: MakeWorld, at: At, module: s
     assert found == [(0 if "''" in module else 1,)]
     at(branch).run("INSERT INTO docs (rowid, text) VALUES (7, 'more')")
     assert at(branch).run("SELECT rowid FROM docs WHERE docs MATCH 'more'") == [(7,)]
+
+
+@pytest.mark.parametrize("module", ["fts5(text, content=nowhere)", "fts4(text, content=nowhere)"])
+@pytest.mark.parametrize("data", ["copy", "empty"])
+def test_a_search_of_a_table_that_is_gone_is_empty(make_world: MakeWorld, at: At, module: str, data: Any) -> None:
+    """It stands in nobody's way, and keeps no word."""
+    world = make_world("file", BRANCHES_MASKS={"note.text": "'hidden'"})
+    _make(world, _OWN.format(module), "INSERT INTO docs (rowid, text) VALUES (1, 'secretword')")
+
+    branch = world.branches.create(data=data)
+
+    assert b"secretword" not in bytes_of(branch)
+
+
+def test_a_search_that_cannot_be_made_anew_is_named(make_world: MakeWorld) -> None:
+    """It would keep what is hidden, and no mask is wrong."""
+    world = make_world("file", BRANCHES_MASKS={"note.text": "'hidden'"})
+    _make(world, _OWN.format("fts5(title, content=note)"))
+
+    with pytest.raises(DatabaseFailed, match=r"^The search index 'docs' keeps .* anew \(.+\): correct it, or drop"):
+        world.branches.create("mine")
+    assert world.branches.list() == []
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,13 @@ def undisturbed(connection: Connection, targets: list[Target]) -> Iterator[None]
         sqlalchemy.exc.DBAPIError: in the block, where row-level security hides rows from the role.
     """
     reached = {oid: name for each in targets for oid, name, _ in connection.execute(_REACHED, {"target": each.quoted})}
+    security = run(connection, "SHOW row_security").scalar_one()
     run(connection, "SET LOCAL row_security = off")
     with _without_triggers(connection, list(reached)):
         yield
         # What waits for the transaction's end would be in the way of the triggers' return.
         run(connection, "SET CONSTRAINTS ALL IMMEDIATE")
+    run(connection, f"SET LOCAL row_security = {security}")
     _forget(connection, list(reached))
     run(connection, f"ANALYZE {', '.join(reached.values())}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from flask_branches.errors import DatabaseFailed
 from flask_branches.tables import run
 
 if TYPE_CHECKING:
@@ -122,22 +123,31 @@ def _without_triggers(connection: Connection) -> Iterator[None]:
 
 
 def _forget(connection: Connection) -> None:
-    """Let every search find what is there now, and nothing keep values that are not there any more.
-
-    A search that keeps no content is empty then: there is nothing that it could be made from.
-    """
+    """Let every search find what is there now, and nothing keep values that are not there any more."""
     for table in (each for each in _virtual(connection).values() if each.is_search):
-        name = _quoted(table.name)
-        if table.content == "" and table.module == "fts4":
-            for end in sorted(_BESIDE["fts4"] - {"content"}):
-                if _exists(connection, f"{table.name}_{end}"):
-                    run(connection, f"DELETE FROM {_quoted(f'{table.name}_{end}')}")
-        else:
-            command = "delete-all" if table.content == "" else "rebuild"
-            run(connection, f"INSERT INTO {name} ({name}) VALUES ('{command}')")
+        try:
+            _renew(connection, table)
+        except sa.exc.DBAPIError as error:
+            raise DatabaseFailed(
+                f"The search index {table.name!r} keeps words of what was hidden or taken away, and cannot be made "
+                f"anew ({error.orig}): correct it, or drop it, in the branch's parent."
+            ) from error
     for each in _SAMPLES:
         if _exists(connection, each):
             run(connection, f"DELETE FROM {each}")
+
+
+def _renew(connection: Connection, table: _Virtual) -> None:
+    """Where there is nothing that it could be made from, it is empty then."""
+    name = _quoted(table.name)
+    if table.content is None or _exists(connection, table.content):
+        run(connection, f"INSERT INTO {name} ({name}) VALUES ('rebuild')")
+    elif table.module == "fts5":
+        run(connection, f"INSERT INTO {name} ({name}) VALUES ('delete-all')")
+    else:
+        for part in sorted(f"{table.name}_{end}" for end in _BESIDE[table.module] - {"content"}):
+            if _exists(connection, part):
+                run(connection, f"DELETE FROM {_quoted(part)}")
 
 
 def _virtual(connection: Connection) -> dict[str, _Virtual]:
@@ -159,7 +169,9 @@ def _read(name: str, sql: str) -> _Virtual:
 
 def _exists(connection: Connection, table: str) -> bool:
     return (
-        connection.execute(sa.text("SELECT 1 FROM sqlite_master WHERE name = :name"), {"name": table}).first()
+        connection.execute(
+            sa.text("SELECT 1 FROM sqlite_master WHERE lower(name) = lower(:name)"), {"name": table}
+        ).first()
         is not None
     )
 
