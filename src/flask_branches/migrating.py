@@ -9,8 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
+from flask_branches import ddl
 from flask_branches.binding import bound
 from flask_branches.errors import MigrationFailed
 
@@ -55,12 +54,12 @@ def migrate(app: Flask, branch: Branch, root: Path | None = None) -> None:
 
 
 def fingerprint(app: Flask, root: Path | None = None) -> str:
-    """A digest of what :func:`migrate` would do: of every file of the migrations, or of the models' tables."""
+    """A digest of what :func:`migrate` would do: of every file of the migrations, or of all that the models make."""
     digest = sha256()
     migrations = folder(app, root)
     if migrations is None:
-        for line in _tables(app):
-            digest.update(line.encode())
+        for text in _models(app):
+            digest.update(f"{text}\0".encode())
     else:
         for path in sorted(migrations.rglob("*")):
             if path.is_file() and not _SKIPPED.intersection(path.parts):
@@ -87,15 +86,13 @@ def _upgrade(migrations: Path) -> None:
         raise MigrationFailed(f"Alembic refuses the migrations in {migrations}: {said}. Correct them.") from error
 
 
-def _tables(app: Flask) -> Iterator[str]:
+def _models(app: Flask) -> Iterator[str]:
     db: SQLAlchemy = app.extensions["sqlalchemy"]
     with app.app_context():
-        dialect = db.engine.dialect
+        engines = db.engines
     for key, metadata in sorted(db.metadatas.items(), key=lambda pair: str(pair[0])):
-        for table in metadata.sorted_tables:
-            yield f"{key}: {sa.schema.CreateTable(table).compile(dialect=dialect)}"
-            for index in sorted(table.indexes, key=lambda each: str(each.name)):
-                yield str(sa.schema.CreateIndex(index).compile(dialect=dialect))
+        yield f"{key}: "
+        yield from ddl.statements(metadata, engines.get(key, engines[None]).url)
 
 
 @contextmanager

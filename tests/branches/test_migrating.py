@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 import flask_migrate
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from tests.branches.worlds import POSTGRES
 
 from flask_branches import Branch, MigrationFailed, migrating
 from flask_branches.migrating import fingerprint, migrate
@@ -225,6 +229,56 @@ def test_a_fingerprint_changes_with_the_models(make_world: MakeWorld) -> None:
     after = fingerprint(world.app)
     sa.Index("tag_text", world.Tag.text)
     assert len({before, after, fingerprint(world.app)}) == 3
+
+
+@pytest.mark.parametrize("event", ["before_create", "after_create"])
+@pytest.mark.parametrize("of", ["table", "metadata"])
+def test_a_fingerprint_changes_with_what_an_event_makes(
+    make_world: MakeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str, event: str
+) -> None:
+    """With a statement's text, and with the module of a function, which is not called: it might write anywhere."""
+    world = make_world()
+    target = world.Note.__table__ if of == "table" else world.db.metadata
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "maker_of_views.py"
+    source.write_text("def make(*_, **__):\n    raise AssertionError\n")
+    monkeypatch.delitem(sys.modules, source.stem, raising=False)
+    make = importlib.import_module(source.stem).make
+
+    found = [fingerprint(world.app)]
+    statement: Any = sa.DDL
+    for listener in (make, statement("CREATE VIEW one AS SELECT 1"), statement("CREATE VIEW two AS SELECT 2")):
+        sa.event.listen(target, event, listener)
+        found.append(fingerprint(world.app))
+    source.write_text(f"# another\n{source.read_text()}")
+    found.append(fingerprint(world.app))
+
+    assert len(set(found)) == 5
+    assert fingerprint(world.app) == found[-1]
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has no types of its own")
+@pytest.mark.parametrize("of", ["table", "metadata"])
+def test_a_fingerprint_changes_with_the_values_of_a_type(make_world: MakeWorld, of: str) -> None:
+    """They stand in no table's statement."""
+    found = set()
+    for number, values in enumerate([("low", "high"), ("low", "high", "none"), ("low", "high", "none")]):
+        world = make_world("server", name=f"app{number}", fill=False)
+        kept_in = world.db.metadata if of == "metadata" else None
+        world.Note.__table__.append_column(sa.Column("level", sa.Enum(*values, name="level", metadata=kept_in)))
+        found.add(fingerprint(world.app))
+
+    assert len(found) == 2
+
+
+def test_what_no_database_of_that_kind_has_is_said_when_it_is_made(light: World) -> None:
+    """Not as soon as it is looked whether a template is there."""
+    before = fingerprint(light.app)
+    light.Note.__table__.append_column(sa.Column("odd", postgresql.TSVECTOR))
+
+    assert fingerprint(light.app) != before
+    with pytest.raises(MigrationFailed, match="TSVECTOR"):
+        migrate(light.app, light.branches.create(parent="empty"))
 
 
 def test_an_application_may_have_no_folder_yet(make_world: MakeWorld, tmp_path: Path) -> None:
