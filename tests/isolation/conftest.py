@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from flask_branches.contexts import apart
 from flask_branches.isolation import Isolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flask.testing import FlaskClient
@@ -149,6 +150,27 @@ def _add_views(app: Flask, db: Any, note: Any) -> None:
     @app.get("/count")
     def count() -> str:
         return str(db.session.scalar(sa.select(sa.func.count(note.id))))
+
+
+@pytest.fixture
+def another(untouched: World) -> Iterator[Callable[..., SQLAlchemy]]:
+    """Make an application of the same database with options of its own; ``app`` is it, its context is pushed."""
+    with ExitStack() as undo:
+
+        def make(*, binds: dict[str, sa.URL] | None = None, **options: Any) -> SQLAlchemy:
+            app = Flask("another")
+            app.config["SQLALCHEMY_DATABASE_URI"] = untouched.engine().url
+            app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+            app.config["SQLALCHEMY_BINDS"] = binds or {}
+            db: Any = SQLAlchemy(app)
+            undo.enter_context(app.app_context())
+            for engine in db.engines.values():
+                undo.callback(engine.dispose)
+            db.app = app
+            made: SQLAlchemy = db
+            return made
+
+        yield make
 
 
 def _rows(world: World) -> list[Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
-
-import sqlalchemy as sa
 
 from flask_branches import emptying, urls
 from flask_branches.configured import engines_of
-from flask_branches.isolation.connection import Virtual
+from flask_branches.isolation.pools import VirtualPool
 from flask_branches.isolation.shared import REMEDY, Shared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    import sqlalchemy as sa
     from flask import Flask
     from sqlalchemy.engine import Engine
     from sqlalchemy.pool import Pool
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["REMEDY", "Isolation"]
 
-_LISTENED = ("checkout", "checkin", "reset")
+# Where a server is stands in either part of a URL.
+_PLACE = {"host", "port"}
+
 _emptied: WeakKeyDictionary[Engine, tuple[sa.URL, list[str]]] = WeakKeyDictionary()
 
 
@@ -36,56 +40,63 @@ class Isolation:
     def __init__(self, app: Flask, *, empty: bool = False) -> None:
         self._engines = list(engines_of(app).values())
         self._empty = empty
-        self._before: list[tuple[Engine, Pool]] = []
-        self._shared: dict[Any, Shared] = {}
+        self._shared: list[Shared] = []
         self._seen = 0
+        self._undo = ExitStack()
 
     def __enter__(self) -> Self:
         """Put the engines' pools aside."""
-        for engine in self._engines:
-            # Two engines of one database would otherwise not see what the other has committed.
-            alone = len(self._engines) == 1 or urls.is_memory(engine.url)
-            key = id(engine) if alone else urls.key(engine.url)
-            if key not in self._shared:
-                first = _deletions(engine) if self._empty else []
-                self._shared[key] = Shared(engine.pool, engine.dialect.name, first)
-            self._before.append((engine, engine.pool))
-            engine.pool = _pool(engine.pool, engine, self._shared[key])
+        with ExitStack() as undo:
+            of_one: dict[Hashable, list[Shared]] = {}
+            alike: dict[Hashable, Shared] = {}
+            for engine in self._engines:
+                key, way = self._key(engine), _way(engine.url)
+                if (key, way) not in alike:
+                    first = _deletions(engine) if self._empty else []
+                    others = of_one.setdefault(key, [])
+                    shared = alike[key, way] = Shared(engine, first, others)
+                    others.append(shared)
+                    self._shared.append(shared)
+                    undo.callback(shared.end)
+                undo.callback(_put_back, engine, engine.pool)
+                engine.pool = VirtualPool(engine, alike[key, way])
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *_exception: object) -> None:
         """Roll back, and put the pools into their places."""
-        for engine, pool in self._before:
-            engine.pool = pool
-        for shared in self._shared.values():
-            shared.end()
+        self._undo.close()
 
     @property
     def violations(self) -> list[IsolationError]:
         """The errors that were raised: an application may have caught them, and answered with something else."""
-        return [error for shared in self._shared.values() for error in shared.violations]
+        return [error for shared in self._shared for error in shared.violations]
 
-    def raise_swallowed(self) -> None:
-        """Raise what was raised since the last call, and turned by the application into an answer of its own."""
+    def raise_swallowed(self, is_known: Callable[[IsolationError], bool] = lambda _: False) -> None:
+        """Raise what was raised since the last call, and turned by the application into an answer of its own.
+
+        Args:
+            is_known: whether an error has reached the test by itself.
+        """
         new, self._seen = self.violations[self._seen :], len(self.violations)
-        if new:
-            raise new[0]
+        for error in new:
+            if not is_known(error):
+                raise error
+
+    def _key(self, engine: Engine) -> Hashable:
+        # Two engines of one database would otherwise not see what the other has committed.
+        alone = len(self._engines) == 1 or urls.is_memory(engine.url)
+        return id(engine) if alone else urls.key(engine.url)
 
 
-class _Pool(sa.NullPool):
-    """Makes a virtual connection each time; whoever disposes of the engine disposes of nothing."""
+def _way(url: sa.URL) -> Hashable:
+    """What two engines of one database have in common where they can share a connection."""
+    query = {name: values for name, values in url.normalized_query.items() if name not in _PLACE}
+    return (url.get_driver_name(), url.username, frozenset(query.items()))
 
-    def recreate(self) -> _Pool:
-        return self
 
-
-def _pool(real: Pool, engine: Engine, shared: Shared) -> _Pool:
-    pool = _Pool(lambda: Virtual(shared), dialect=engine.dialect)  # type: ignore[arg-type]
-    # Not those of a new connection: the one behind all of these has met them.
-    for name in _LISTENED:
-        for listener in getattr(real.dispatch, name):
-            sa.event.listen(pool, name, listener)
-    return pool
+def _put_back(engine: Engine, pool: Pool) -> None:
+    engine.pool = pool
 
 
 def _deletions(engine: Engine) -> list[str]:

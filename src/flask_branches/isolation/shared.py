@@ -7,57 +7,56 @@ nobody sees what another has not committed, and nobody undoes what another has.
 
 from __future__ import annotations
 
-import sqlite3
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 from flask_branches.errors import IsolationError
-from flask_branches.isolation.statements import Effect, meaning
+from flask_branches.isolation import settings
+from flask_branches.isolation.constraints import Constraints
+from flask_branches.isolation.held import SAVEPOINT, Held
+from flask_branches.isolation.statements import Effect, Meaning, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.pool import Pool, PoolProxiedConnection
+    from sqlalchemy.engine import Engine
 
     from flask_branches.isolation.connection import Virtual
+    from flask_branches.isolation.streams import Stream
 
 REMEDY = 'Mark the test with @pytest.mark.branches(isolation="branch"), which gives it a branch of its own.'
 
-_SAVEPOINT = "flask_branches"
-_IN_ERROR = 3  # libpq's PQTRANS_INERROR
-_IDLE = 0  # libpq's PQTRANS_IDLE
+_MOVED = (f"RELEASE SAVEPOINT {SAVEPOINT}", f"SAVEPOINT {SAVEPOINT}")
 _ACTIVE_TRANSACTION = "25001"
-
-# Asked first, since most databases have none, and every test's transaction has to ask anew.
-_SOME_DEFERRED = "SELECT EXISTS (SELECT FROM pg_constraint WHERE condeferred)"
-_INITIALLY_DEFERRED = """
-    SELECT coalesce(string_agg(format('%I.%I', n.nspname, c.conname), ', '), '')
-    FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.condeferred
-"""
-_DEFERRED_IN_SQLITE = "SELECT count(*) FROM sqlite_master WHERE sql LIKE '%DEFERRABLE INITIALLY DEFERRED%'"
+_NOT_IN_A_TRANSACTION = re.compile(r"\b(within|inside) a transaction")  # as SQLite says it
 
 
 class Shared:
     """The database's one connection, opened when the first of the application's needs it."""
 
-    def __init__(self, pool: Pool, kind: str, first: list[str]) -> None:
+    def __init__(self, engine: Engine, first: list[str], others: list[Shared]) -> None:
         """Take note.
 
         Args:
-            pool: the engine's own, which the connection is borrowed from.
-            kind: ``"sqlite"`` or ``"postgresql"``.
+            engine: whose pool the connection is borrowed from.
             first: statements that every connection is to see the effect of.
+            others: those of the same database with another user, driver or option, of which one can be in use.
         """
         self.lock = threading.RLock()
         self.violations: list[IsolationError] = []
-        self._pool = pool
-        self._is_sqlite = kind == "sqlite"
+        self._held = Held(engine)
+        self._database = engine.url.database
         self._first = first
-        self._borrowed: PoolProxiedConnection | None = None
-        self._level: Any = None
+        self._others = others
+        self._constraints = Constraints(self._held.answer)
         self._writer: Virtual | None = None
         self._failed: Virtual | None = None
-        self._deferred: str | None = None
+        self._latest: Virtual | None = None
+        self._streams: dict[Stream, Virtual] = {}
+        self._gone: list[Stream] = []
+        self._is_unchanged = True
+        self._lost: IsolationError | None = None
         self._ended = False
 
     @property
@@ -66,14 +65,21 @@ class Shared:
         with self.lock:
             if self._ended:
                 raise self.violation("A connection was used after its test")
-            if self._borrowed is None:
+            if self._lost is not None:
+                raise self._lost
+            if not self._held.is_open:
                 self._begin()
-            assert self._borrowed is not None  # noqa: S101  _begin has set it
-            return self._borrowed.driver_connection
+            return self._held.driver
+
+    @property
+    def info(self) -> dict[Any, Any]:
+        """What listeners have noted about the database's connection."""
+        return self._held.info
 
     def setting(self, name: str) -> object:
         """What the application has set, or left as it was, on its connections."""
-        return self._level if self._is_sqlite and name == "isolation_level" else getattr(self.real, name)
+        self.real  # noqa: B018  begun now
+        return self._held.setting(name)
 
     def violation(self, what: str) -> IsolationError:
         """An error to raise; noted, since an application may catch whatever it is."""
@@ -81,80 +87,96 @@ class Shared:
         self.violations.append(error)
         return error
 
-    def run(self, virtual: Virtual, statement: object, execute: Callable[[], Any]) -> Any:
+    def run(self, virtual: Virtual, statement: object, execute: Callable[[Any], Any]) -> Any:
         """Run one connection's statement, where that changes nothing for the others."""
         with self.lock:
-            meant = meaning(statement if isinstance(statement, str) else _text(statement, virtual))
-            if meant.effect is Effect.FORBIDDEN or (meant.effect is Effect.BEGIN and not self._is_sqlite):
+            self.real  # noqa: B018  it may have ended since the cursor was made
+            self._look_at_the_transaction("Something has ended the test's transaction")
+            text = statement if isinstance(statement, str) else _text(statement, virtual)
+            same = settings.already_so(text, self._held.answer) if self._held.is_sqlite else None
+            if same is None and self._is_unchanged and settings.comes_before(text) and self._held.can_be_apart():
+                return self._held.apart(self._first, lambda: execute(statement))
+            meant = self._meaning(same or text)
+            if meant.effect is Effect.FORBIDDEN or (meant.effect is Effect.BEGIN and not self._held.is_sqlite):
                 raise self.violation(f"{_shown(statement)} {meant.why}")
             if meant.effect is Effect.BEGIN:
                 return None  # an application that begins SQLite's transactions itself
             self._admit(virtual)
-            if meant.effect > Effect.READ:
-                self._writer = virtual
             if meant.effect is Effect.SCHEMA:
-                self._deferred = None
-            try:
-                return execute()
-            except Exception as error:
-                self._note(virtual, error, statement)
-                raise
-            finally:
-                self._look_at_the_transaction(virtual, statement)
+                self._constraints.forget()
+            return self._run(virtual, text, meant.effect, lambda: execute(same or statement))
+
+    def declare(self, virtual: Virtual, stream: Stream, execute: Callable[[], Any]) -> None:
+        """Open a server's cursor; where nobody has changes, before the savepoint that others return to."""
+        with self.lock:
+            execute()
+            if not stream.outlives:
+                if self._writer is None:
+                    self._held.execute(*_MOVED)
+                self._streams[stream] = virtual
+
+    def close_stream(self, stream: Stream) -> None:
+        """Close a server's cursor, if it is still there: a driver that does not ask would break the transaction."""
+        with self.lock:
+            if self._streams.pop(stream, None) is None:
+                return
+            stream.lose()
+            if self._held.is_in_error() or self._held.answer(stream.question):
+                stream.real.close()
+            else:
+                self._gone.append(stream)
 
     def commit(self, virtual: Virtual) -> None:
         """Make what a connection has written the state that the next ones return to."""
         with self.lock:
+            if self._lost is not None:
+                raise self._lost
+            self._notice_failure()
             if virtual.aborted or self._failed is virtual:
                 self.rollback(virtual)  # as Postgres does where a statement of the transaction has failed
             elif self._writer is virtual:
                 self._keep(virtual)
                 self._writer = None
+            self._close_streams(virtual)
 
     def rollback(self, virtual: Virtual) -> None:
         """Return to what was committed; a connection that has only read has nothing to undo."""
         with self.lock:
             virtual.aborted = False
+            if self._lost is not None:
+                return
+            self._notice_failure()
             if virtual in (self._writer, self._failed):
                 self._return()
+            self._close_streams(virtual)
 
     def end(self) -> None:
         """Roll everything back, and give the connection back to the pool that it is from."""
         with self.lock:
-            borrowed, self._borrowed = self._borrowed, None
-            self._writer = self._failed = None
             self._ended = True
-            if borrowed is None:
-                return
-            real: Any = borrowed.driver_connection
-            if self._is_sqlite:
-                if real.in_transaction:
-                    real.execute("ROLLBACK")
-                real.isolation_level = self._level
-            borrowed.close()  # which rolls back
+            self._writer = self._failed = self._latest = None
+            try:
+                self._close_drivers_streams()
+            finally:
+                self._held.end()
 
     def _begin(self) -> None:
-        borrowed = self._borrowed = self._pool.connect()
-        real: Any = borrowed.driver_connection
-        if self._is_sqlite:
-            # The driver begins late, and not at all for a savepoint.
-            self._level, real.isolation_level = real.isolation_level, None
-            self._execute("BEGIN")
-        else:
-            real.rollback()
-        self._execute(*self._first, f"SAVEPOINT {_SAVEPOINT}")
+        for other in self._others:
+            if other._held.is_open:  # noqa: SLF001  another of its own kind
+                mine, its = self._held.way, other._held.way  # noqa: SLF001
+                ways = f"as {its}, and as {mine}" if mine != its else f"as {its} with other options"
+                raise self.violation(
+                    f"The database {self._database!r} is in use {ways}: neither would see what the other commits"
+                )
+        trouble = self._held.begin(self._first)
+        if trouble is not None:
+            raise self.violation(trouble)
 
-    def _execute(self, *statements: str) -> None:
-        real = self.real
-        if self._is_sqlite:
-            for statement in statements:
-                real.execute(statement)
-            return
-        cursor = real.cursor()
-        try:
-            cursor.execute("; ".join(statements))
-        finally:
-            cursor.close()
+    def _meaning(self, text: str) -> Meaning:
+        meant = meaning(text)
+        if meant.effect is Effect.READ and "\\" in text and self._held.reads_backslashes():
+            return Meaning(Effect.WRITE)
+        return meant
 
     def _admit(self, virtual: Virtual) -> None:
         """Let a connection go on if no other's changes would show."""
@@ -170,67 +192,74 @@ class Shared:
         if virtual.aborted:
             raise virtual.aborted_error()
 
+    def _run(self, virtual: Virtual, text: str, effect: Effect, execute: Callable[[], Any]) -> Any:
+        self._latest = virtual
+        # A setting that is there already, as a listener sets it for each connection, is no change.
+        is_first = effect is Effect.WRITE and (self._writer, self._failed) == (None, None)
+        question = settings.question_of(text) if is_first and not self._held.is_sqlite else None
+        before = self._held.answer(question) if question else None
+        if effect > Effect.READ:
+            self._writer, self._is_unchanged = virtual, False
+        result = self._watched(virtual, text, execute)
+        if question and self._held.answer(question) == before:
+            self._writer = None
+        return result
+
+    def _watched(self, virtual: Virtual, text: str, execute: Callable[[], Any]) -> Any:
+        try:
+            result = execute()
+        except Exception as error:
+            state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+            self._look_at_the_transaction(f"{_shown(text)} has rolled back the test's whole transaction")
+            if state == _ACTIVE_TRANSACTION or (self._held.is_sqlite and _NOT_IN_A_TRANSACTION.search(str(error))):
+                raise self.violation(f"{_shown(text)} cannot run in a transaction") from error
+            raise
+        if self._failed is virtual and not self._held.is_in_error():
+            self._failed = None  # it has returned to a savepoint of its own
+        self._look_at_the_transaction(f"{_shown(text)} has ended the test's transaction, and what it had changed stays")
+        return result
+
+    def _look_at_the_transaction(self, what: str) -> None:
+        if self._held.has_ended():
+            # Whatever ran from here on would be stored for good.
+            self._lost = self.violation(f"{what}; nothing more is run in it")
+            raise self._lost
+        self._notice_failure()
+
+    def _notice_failure(self) -> None:
+        """Take note of what has failed where nobody looked, as a copy does while rows are handed to it."""
+        if self._failed is None and self._held.is_open and self._held.is_in_error():
+            self._failed = self._latest
+
     def _return(self) -> None:
-        self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        self._held.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
         self._writer = self._failed = None
-
-    def _note(self, virtual: Virtual, error: Exception, statement: object) -> None:
-        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-        if state == _ACTIVE_TRANSACTION or "within a transaction" in str(error):
-            if not self._is_sqlite:
-                self._failed = virtual
-            raise self.violation(f"{_shown(statement)} cannot run in a transaction") from error
-
-    def _look_at_the_transaction(self, virtual: Virtual, statement: object) -> None:
-        real = self.real
-        if self._is_sqlite:
-            ended = not real.in_transaction
-        else:
-            status = int(real.info.transaction_status)
-            ended = status == _IDLE
-            if status == _IN_ERROR:
-                self._failed = virtual
-            elif self._failed is virtual:
-                self._failed = None  # it has returned to a savepoint of its own
-        if ended:
-            raise self.violation(f"{_shown(statement)} has ended the test's transaction, and its changes stay")
 
     def _keep(self, virtual: Virtual) -> None:
         """Move the savepoint, after what a real commit looks at before anything is called committed."""
-        moved = (f"RELEASE SAVEPOINT {_SAVEPOINT}", f"SAVEPOINT {_SAVEPOINT}")
-        if self._is_sqlite:
-            self._check_deferred_keys()
-            self._execute(*moved)
+        if self._held.is_sqlite:
+            self._constraints.check_sqlite()
+            self._held.execute(*_MOVED)
             return
-        names = self._initially_deferred()
-        again = [f"SET CONSTRAINTS {names} DEFERRED"] if names else []
+        looked = self._constraints.postgres()
         try:
             # One message: where a constraint fails, the savepoint is where it was.
-            self._execute("SET CONSTRAINTS ALL IMMEDIATE", *again, *moved)
+            self._held.execute(*looked, *_MOVED)
         except Exception:
             self.rollback(virtual)
             raise
 
-    def _initially_deferred(self) -> str:
-        if self._deferred is None:
-            self._deferred = self._answer(_INITIALLY_DEFERRED) if self._answer(_SOME_DEFERRED) else ""
-        return self._deferred
+    def _close_streams(self, virtual: Virtual) -> None:
+        for stream in [stream for stream, whose in self._streams.items() if whose is virtual]:
+            self.close_stream(stream)
 
-    def _answer(self, query: str) -> Any:
-        cursor = self.real.cursor()
-        try:
-            cursor.execute(query)
-            return cursor.fetchone()[0]
-        finally:
-            cursor.close()
-
-    def _check_deferred_keys(self) -> None:
-        real = self.real
-        if self._deferred is None:
-            self._deferred = "yes" if real.execute(_DEFERRED_IN_SQLITE).fetchone()[0] else ""
-        if self._deferred and real.execute("PRAGMA foreign_keys").fetchone()[0]:
-            for _ in real.execute("PRAGMA foreign_key_check"):
-                raise sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+    def _close_drivers_streams(self) -> None:
+        streams, self._streams, self._gone = [*self._streams, *self._gone], {}, []
+        if streams and self._held.is_open:
+            self._held.driver.rollback()  # after which a driver only takes note
+            for stream in streams:
+                stream.lose()
+                stream.real.close()
 
 
 def _text(statement: object, virtual: Virtual) -> str:

@@ -31,12 +31,29 @@ class Meaning:
     why: str = ""
 
 
-# What stands in quotes and comments has no meaning here. A Postgres dollar quote may have a tag.
-_SILENT = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL)
-_FIRST = re.compile(r"[\s(]*([A-Za-z]+)")
+# What stands in quotes and comments has no meaning here. A Postgres dollar quote may have a tag, and its E'…' escapes.
+_SILENT = re.compile(
+    r"--[^\n\r]*|/\*.*?\*/|(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$",
+    re.DOTALL,
+)
+_FIRST = re.compile(r"[\s(]*([A-Za-z_]+)")
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
 _CHANGING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|SHARE)\b", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"=")
+# A name with columns: of a table or a type after AS, of a query in WITH before it.
+_COLUMNS = re.compile(
+    r"\bAS\s+[A-Za-z_]\w*(?=\s*\()"
+    r"|\b[A-Za-z_]\w*(?=\s*\([\w\s,]*\)\s*AS\s+(?:(?:NOT\s+)?MATERIALIZED\s*)?\(\s*(?:SELECT\b|VALUES\s*\(|WITH\b))",
+    re.IGNORECASE,
+)
+_OF_A_TABLE = re.compile(r"\s*COPY\s+[\w.]", re.IGNORECASE)
+_PRAGMA = re.compile(r"\s*PRAGMA\s+(?:\w+\s*\.\s*)?(\w+)\s*([=(]?)", re.IGNORECASE)
+_ASKING = frozenset(
+    """
+    foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info
+    table_list table_xinfo
+    """.split()  # noqa: SIM905  as below
+)
+_WORKING = frozenset({"incremental_vacuum", "optimize", "wal_checkpoint"})
 
 _READING = frozenset({"SELECT", "VALUES", "TABLE", "WITH", "SHOW", "EXPLAIN", "PRAGMA", "FETCH", "COPY"})
 _DEFINING = frozenset({"CREATE", "ALTER", "DROP", "REINDEX", "COMMENT", "GRANT", "REVOKE"})
@@ -44,6 +61,7 @@ _BEGINNING = frozenset({"BEGIN", "START"})
 
 _ENDS = "ends the transaction that the test runs in"
 _LASTS = "would last until the test's end, and not until the transaction's"
+_COMES_NEVER = "takes effect with a commit, which never comes"
 _FORBIDDEN = (
     (re.compile(r"\s*(COMMIT|END|ABORT)\b", re.IGNORECASE), _ENDS),
     (re.compile(r"\s*ROLLBACK\b(?!\s+(WORK\s+|TRANSACTION\s+)?TO\b)", re.IGNORECASE), _ENDS),
@@ -51,9 +69,17 @@ _FORBIDDEN = (
     (re.compile(r"\s*SET\s+LOCAL\b", re.IGNORECASE), _LASTS),
     (re.compile(r"\s*SET\s+(TRANSACTION|SESSION\s+CHARACTERISTICS)\b", re.IGNORECASE), _LASTS),
     (re.compile(r".*\bset_config\s*\((?!.*,\s*false\s*\))", re.IGNORECASE | re.DOTALL), _LASTS),
-    (re.compile(r"\s*(LISTEN|UNLISTEN|NOTIFY)\b", re.IGNORECASE), "takes effect with a commit, which never comes"),
-    (re.compile(r".*\bpg_notify\s*\(", re.IGNORECASE | re.DOTALL), "takes effect with a commit, which never comes"),
-    (re.compile(r"\s*PRAGMA\s+foreign_keys\s*[=(]", re.IGNORECASE), "has no effect inside a transaction"),
+    (re.compile(r"\s*(LISTEN|UNLISTEN|NOTIFY)\b", re.IGNORECASE), _COMES_NEVER),
+    (re.compile(r".*\bpg_notify\s*\(", re.IGNORECASE | re.DOTALL), _COMES_NEVER),
+    (re.compile(r"\s*CREATE\b.*\bON\s+COMMIT\s+(DROP|DELETE)\b", re.IGNORECASE | re.DOTALL), _COMES_NEVER),
+    (
+        re.compile(r".*\bpg_(try_)?advisory_(lock|unlock)\w*\s*\(", re.IGNORECASE | re.DOTALL),
+        "is about locks of a session, which all of a test's connections share: pg_advisory_xact_lock can be isolated",
+    ),
+    (
+        re.compile(r"\s*PRAGMA\s+(\w+\s*\.\s*)?foreign_keys\s*[=(]", re.IGNORECASE),
+        "has no effect inside a transaction: set it in a listener of the engine's event connect",
+    ),
 )
 
 # Words before a parenthesis that call nothing, and functions that change nothing.
@@ -61,7 +87,7 @@ _HARMLESS = frozenset(
     """
     abs acos age all and any array array_agg array_append array_cat array_length array_position array_remove
     array_to_string as ascii asin atan avg between bit bit_length bool_and bool_or btrim by case cast ceil ceiling
-    char char_length character_length check chr clock_timestamp coalesce collate concat concat_ws cos count cross
+    char char_length character_length check chr clock_timestamp coalesce collate concat concat_ws copy cos count cross
     cube current_database current_date current_schema current_schemas current_setting current_time current_timestamp
     current_user date date_bin date_part date_trunc datetime decimal decode degrees dense_rank distinct div else
     encode every except exclude exists exp extract filter first_value float floor format format_type from
@@ -83,7 +109,7 @@ _HARMLESS = frozenset(
     position pow power printf quote_ident quote_literal quote_nullable radians random rank recursive regexp_count
     regexp_match regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table repeat replace reverse
     right rollup round row row_number row_to_json rows rpad rtrim select sets setweight shobj_description sign
-    similar similarity sin some split_part sqlite_version sqrt starts_with statement_timestamp stddev strftime
+    similar similarity sin some split_part sqlite_version sqrt starts_with statement_timestamp stddev stdout strftime
     strict_word_similarity string_agg string_to_array strpos substr substring sum tan then time timeofday timestamp
     to_char to_date to_hex to_json to_jsonb to_number to_regclass to_timestamp to_tsquery to_tsvector total
     total_changes transaction_timestamp translate trim trunc ts_headline ts_rank ts_rank_cd tsrange tstzrange typeof
@@ -118,19 +144,30 @@ def _of_one(text: str) -> Meaning:
 
 
 def _only_reads(word: str, text: str) -> bool:
-    if word == "COPY":
-        return re.search(r"\bTO\b", text, re.IGNORECASE) is not None and not _CHANGING.search(text)
     if word == "EXPLAIN":
         return not re.search(r"\bANALY[SZ]E\b", text, re.IGNORECASE)
     if word == "PRAGMA":
-        return not _ASSIGNMENT.search(text)
-    return not _CHANGING.search(text) and all(
-        name.lower().removeprefix("pg_catalog.") in _HARMLESS for name in _CALL.findall(text)
+        return _only_asks(text)
+    if _CHANGING.search(text) or (word == "COPY" and not re.search(r"\bTO\b", text, re.IGNORECASE)):
+        return False
+    if word == "COPY" and _OF_A_TABLE.match(text):
+        return True
+    return all(
+        name.lower().removeprefix("pg_catalog.") in _HARMLESS for name in _CALL.findall(_COLUMNS.sub(" AS ", text))
     )
+
+
+def _only_asks(text: str) -> bool:
+    pragma = _PRAGMA.match(text)
+    if pragma is None or pragma[1].lower() in _WORKING:
+        return False
+    return not pragma[2] or (pragma[2] == "(" and pragma[1].lower() in _ASKING)
 
 
 def _silenced(match: re.Match[str]) -> str:
     """A space for a comment, an empty constant for a text; a quoted name may be a function's that nobody knows."""
+    if match[0].startswith("/*") and "/*" in match[0][2:]:
+        return " nested_comment() "  # which ends elsewhere on Postgres than on SQLite
     if match[0].startswith(("--", "/*")):
         return " "
     return " quoted_name " if match[0].startswith('"') else " '' "
