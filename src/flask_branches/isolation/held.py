@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flask_branches import ours
 from flask_branches.isolation import levels
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Held:
         Args:
             first: statements that the savepoint stands behind.
         """
-        borrowed = self._borrowed = self._pool.connect()
+        with ours.connecting():
+            borrowed = self._borrowed = self._pool.connect()
         try:
             trouble = levels.trouble(self._engine, self.driver, borrowed.info, self.answer)
             if trouble is None:
