@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flask_branches import urls
@@ -84,7 +88,9 @@ def isolated(app: Flask, branch: Branch, wanted: Wish) -> Iterator[None]:
         undo.enter_context(bound(app, branch))
         if wanted.isolation == "rollback":
             isolation = undo.enter_context(Isolation(app, empty=wanted.data == "empty"))
-            undo.enter_context(apart(app, isolation.raise_swallowed))
+            check = partial(isolation.raise_swallowed, has_reached_the_test)
+            undo.callback(check)
+            undo.enter_context(apart(app, check))
         else:
             # A branch of the test's own is deleted next, and an existing one may be copied.
             engines = list(engines_of(app).values())
@@ -94,6 +100,37 @@ def isolated(app: Flask, branch: Branch, wanted: Wish) -> Iterator[None]:
             close_pools(engines)  # a live_server would inherit what is in them
             undo.enter_context(apart(app))
         yield
+
+
+def refuse_without_app(item: pytest.Item, wanted: Wish) -> None:
+    """Refuse a test that is to be rolled back and has nothing that could be.
+
+    Raises:
+        ConfigurationError: with the remedy.
+    """
+    if wanted.isolation == "rollback" and any(marker.name == "branches" for marker in item.own_markers):
+        raise ConfigurationError(
+            f"{item.nodeid}: {_WRONG}: what is rolled back is what the application of the fixture app does, and the test "
+            "has none: call your fixture app, or say isolation='branch' and use database_url."
+        )
+
+
+def has_reached_the_test(error: BaseException) -> bool:
+    """Whether a test, or pytest, has met an error, so that nobody need tell it at the test's end."""
+    failure: BaseException | None = getattr(sys, "last_value", None)  # what pytest has seen a test's body fail with
+    while failure is not None:
+        if failure is error:
+            return True
+        failure = failure.__cause__ or failure.__context__
+    if error.__traceback__ is None:
+        return False
+    caught_in = Path(error.__traceback__.tb_frame.f_code.co_filename)
+    test = Path(os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0])
+    return caught_in.name == "conftest.py" or caught_in.parts[-len(test.parts) :] == test.parts or _is_pytest(caught_in)
+
+
+def _is_pytest(file: Path) -> bool:
+    return not {"_pytest", "pluggy"}.isdisjoint(file.parts)
 
 
 def close_pools(engines: Iterable[Engine]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,10 +12,15 @@ from sqlalchemy import orm
 
 from flask_branches import IsolationError
 from flask_branches.isolation import Isolation
+from flask_branches.isolation.shared import Shared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask_sqlalchemy import SQLAlchemy
     from tests.isolation.conftest import World
 
+POSTGRES = os.environ.get("QUESTIONS_CONFIG") == "postgres"
 REMEDY = r'isolation="branch"'
 
 
@@ -87,3 +94,111 @@ def test_levels_of_isolation_are_refused(world: World, level: Any) -> None:
         return
     with pytest.raises(IsolationError, match=REMEDY):
         world.engine().connect().execution_options(isolation_level=level)
+
+
+ALLOWED = ["READ COMMITTED"] if POSTGRES else ["SERIALIZABLE", "READ UNCOMMITTED"]
+REFUSED = ["AUTOCOMMIT", "REPEATABLE READ", "SERIALIZABLE"] if POSTGRES else ["AUTOCOMMIT"]
+
+
+@pytest.mark.parametrize("level", REFUSED)
+def test_a_level_of_the_whole_engine_is_refused(another: Callable[..., SQLAlchemy], level: str) -> None:
+    """With the first connection, again and again; the database's own one goes back."""
+    db: Any = another(isolation_level=level)
+    real: Any = db.engine.pool
+    with Isolation(db.app):
+        for _ in range(2):
+            with pytest.raises(IsolationError, match=f"{level}.*{REMEDY}"):
+                db.engine.connect()
+            assert not hasattr(real, "checkedout") or real.checkedout() == 0
+
+
+@pytest.mark.parametrize("level", ALLOWED)
+def test_a_level_that_a_test_s_transaction_has_is_none_to_refuse(
+    another: Callable[..., SQLAlchemy], level: str
+) -> None:
+    """An engine may be told what it does anyway."""
+    db: Any = another(isolation_level=level)
+    with Isolation(db.app), db.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT 1")) == 1
+
+
+def test_two_ways_to_one_database_cannot_both_be_used(untouched: World, another: Callable[..., SQLAlchemy]) -> None:
+    """Neither would see what the other commits: an error with the second one's first use, be it which it may."""
+    url = untouched.engine().url
+    if untouched.kind == "memory":
+        return  # each engine has a database of its own
+    if POSTGRES:
+        other = url.set(drivername=f"postgresql+{'psycopg2' if url.get_driver_name() == 'psycopg' else 'psycopg'}")
+    else:
+        other = url.update_query_dict({"timeout": "7"})
+    db: Any = another(binds={"other": other})
+    for first, second in ((None, "other"), ("other", None)):
+        with Isolation(db.app, empty=True):
+            with db.engines[first].connect() as connection:
+                assert connection.exec_driver_sql("SELECT count(*) FROM note").scalar() == 0
+            with pytest.raises(IsolationError, match=f"neither would see.*{REMEDY}"):
+                db.engines[second].connect()
+
+
+def test_a_beginning_that_fails_changes_nothing(untouched: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engines that were isolated before have their pools again."""
+    engines = [untouched.engine(), untouched.engine("second")]
+    pools = [engine.pool for engine in engines]
+
+    asked: list[sa.Engine] = []
+
+    def deletions(engine: sa.Engine) -> list[str]:
+        asked.append(engine)
+        if len(asked) == len(engines):
+            raise LookupError
+        return []
+
+    monkeypatch.setattr("flask_branches.isolation._deletions", deletions)
+    with pytest.raises(LookupError), Isolation(untouched.app, empty=True):
+        pass
+    assert [engine.pool for engine in engines] == pools
+
+
+def test_an_end_that_fails_leaves_no_other_connection_open(untouched: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of one database's connection, the others' go back, and so do all pools."""
+    engines = [untouched.engine(), untouched.engine("second")]
+    pools = [engine.pool for engine in engines]
+    ended = []
+    end = Shared.end
+
+    def failing(shared: Shared) -> None:
+        end(shared)
+        ended.append(shared)
+        raise LookupError
+
+    monkeypatch.setattr(Shared, "end", failing)
+    with pytest.raises(LookupError), Isolation(untouched.app):
+        assert all(engine.connect() for engine in engines)
+    assert [engine.pool for engine in engines] == pools
+    assert len(ended) == 2
+
+
+def test_a_cursor_is_read_row_by_row(world: World) -> None:
+    """With `next`, where the driver's can be."""
+    raw: Any = world.engine().raw_connection()
+    cursor = raw.cursor()
+    cursor.execute("SELECT text FROM note")
+    if hasattr(cursor.__getattr__("__class__"), "__next__"):
+        assert next(cursor) == ("first",)
+    else:
+        assert list(cursor) == [("first",)]
+    raw.close()
+
+
+def test_what_an_application_has_swallowed_is_told_in_the_end(untouched: World) -> None:
+    """Once, and not where the test has met it by itself."""
+    with Isolation(untouched.app) as isolation:
+        raw: Any = untouched.engine().raw_connection()
+        for _ in range(2):
+            with contextlib.suppress(IsolationError):
+                raw.cursor().execute("COMMIT")
+        known, unknown = isolation.violations
+        with pytest.raises(IsolationError) as raised:
+            isolation.raise_swallowed(lambda error: error is known)
+        assert raised.value is unknown
+        isolation.raise_swallowed()

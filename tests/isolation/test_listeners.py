@@ -43,15 +43,16 @@ def test_a_class_s_listener_of_new_connections_meets_the_one_that_is_made(
     another: Callable[..., SQLAlchemy], target: Any
 ) -> None:
     """SQLAlchemy's own recipe for settings does no harm, and a connection that reads is no writer for it."""
-    db = another()
-    app, engine, heard = db.app, db.engine, []  # type: ignore[attr-defined]
-    with (
-        _listening(target, "connect", lambda connection, _record: heard.append(_set(connection))),
-        Isolation(app),
-        engine.connect() as reader,
-    ):
+    db: Any = another()
+    heard: list[object] = []
+
+    def listener(connection: Any, _record: object) -> None:
+        heard.append(connection)
+        _set(connection)
+
+    with _listening(target, "connect", listener), Isolation(db.app), db.engine.connect() as reader:
         assert reader.scalar(sa.text("SELECT 1")) == 1
-        with engine.begin() as writer:
+        with db.engine.begin() as writer:
             writer.exec_driver_sql("CREATE TABLE passing (id int)")
     assert len(heard) == 1
 
@@ -77,12 +78,12 @@ def test_a_listener_hears_of_a_connection_as_often_as_there_is_one(untouched: Wo
 
 def test_what_a_listener_has_noted_about_a_connection_is_there(another: Callable[..., SQLAlchemy]) -> None:
     """The recipe for forks notes a process where a connection is made, and looks there when it is used."""
-    db = another()
+    db: Any = another()
     seen: list[object] = []
     with (
         _listening(db.engine, "connect", lambda _connection, record: record.info.update(process=os.getpid())),
         _listening(db.engine, "checkout", lambda _connection, record, _: seen.append(record.info["process"])),
-        Isolation(db.app),  # type: ignore[attr-defined]
+        Isolation(db.app),
     ):
         db.engine.connect().close()
     assert set(seen) == {os.getpid()}
@@ -99,11 +100,11 @@ def test_a_pool_says_how_many_connections_are_in_use(world: World) -> None:
 
 def test_a_setting_that_is_there_already_is_no_change(another: Callable[..., SQLAlchemy]) -> None:
     """A listener may set it for each connection that is used, while others have read and written."""
-    db = another()
+    db: Any = another()
     with (
         _listening(db.engine, "connect", _set),
         _listening(db.engine, "checkout", _set),
-        Isolation(db.app),  # type: ignore[attr-defined]
+        Isolation(db.app),
         db.engine.connect() as reader,
     ):
         reader.exec_driver_sql("SELECT 1")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sqlite3
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from flask_branches import IsolationError
 from flask_branches.isolation import Isolation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy.engine import Connection
@@ -120,3 +122,53 @@ def test_deferred_keys_are_looked_at_when_a_transaction_commits(tmp_path: Path) 
             connection.exec_driver_sql("INSERT INTO b VALUES (8)")
             connection.exec_driver_sql("INSERT INTO a VALUES (8)")
     engine.dispose()
+
+
+def test_nothing_is_stored_after_sqlite_has_ended_the_transaction_itself(untouched: World) -> None:
+    """From then on each statement would be stored for good: all are refused until the test's end."""
+    engine, insert = untouched.engine(), sa.insert(untouched.Note).prefix_with("OR ROLLBACK")
+    with Isolation(untouched.app), engine.connect() as connection:
+        connection.execute(sa.insert(untouched.Note).values(text="a"))
+        with pytest.raises(IsolationError, match="has rolled back the test's whole transaction; nothing more"):
+            connection.execute(insert.values(text="a"))
+        for statement in (sa.insert(untouched.Note).values(text="b"), sa.select(untouched.Note.id)):
+            with pytest.raises(IsolationError, match="has rolled back"):
+                connection.execute(statement)
+        with pytest.raises(IsolationError, match="has rolled back"):
+            connection.commit()
+        with pytest.raises(IsolationError, match="has rolled back"):
+            engine.connect()
+
+
+@pytest.mark.skipif(not hasattr(sqlite3.Connection, "autocommit"), reason="Python 3.12's attribute")
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_sqlite3_s_own_autocommit(untouched: World, another: Callable[..., SQLAlchemy], autocommit: bool) -> None:
+    """Where the driver always is in a transaction that one is used, and where it never is that is an error."""
+    db: Any = another(connect_args={"autocommit": autocommit})
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS note (id INTEGER PRIMARY KEY, text VARCHAR(100))")
+    count, insert = "SELECT count(*) FROM note", "INSERT INTO note (text) VALUES ('a')"
+    with db.engine.connect() as connection:
+        before = connection.exec_driver_sql(count).scalar()
+    with Isolation(db.app):
+        if autocommit:
+            with pytest.raises(IsolationError, match="AUTOCOMMIT"):
+                db.engine.connect()
+            return
+        with db.engine.begin() as connection:
+            connection.exec_driver_sql(insert)
+        with db.engine.connect() as connection:
+            assert connection.exec_driver_sql(count).scalar() == before + 1
+            connection.exec_driver_sql(insert)
+            connection.rollback()
+            assert connection.exec_driver_sql(count).scalar() == before + 1
+    with db.engine.connect() as connection:
+        assert connection.exec_driver_sql(count).scalar() == before
+
+
+@pytest.mark.parametrize("name", ["backup", "blobopen", "deserialize"])
+def test_what_goes_round_the_transaction_is_refused(world: World, name: str) -> None:
+    """By its name, with the remedy."""
+    connection: Any = world.engine().raw_connection().driver_connection
+    with pytest.raises(IsolationError, match=rf'own {name} was used.*isolation="branch"'):
+        getattr(connection, name)

@@ -30,7 +30,7 @@ class Virtual:
 
     def cursor(self, *arguments: Any, **named: Any) -> VirtualCursor:
         """The driver's cursor, watched."""
-        real = self._shared.real.cursor(*arguments, **named)
+        real = self._shared.cursor(*arguments, **named)
         return Stream(real, self) if getattr(real, "name", None) else VirtualCursor(real, self)
 
     def commit(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flask_branches.errors import IsolationError
@@ -75,6 +76,13 @@ class Shared:
     def info(self) -> dict[Any, Any]:
         """What listeners have noted about the database's connection."""
         return self._held.info
+
+    def cursor(self, *arguments: Any, **named: Any) -> Any:
+        """The driver's; one that has nothing to run in says so with its statement, as the driver's errors come."""
+        with self.lock:
+            if self._lost is None or self._ended:
+                self.real  # noqa: B018  begun now
+            return self._held.driver.cursor(*arguments, **named)
 
     def setting(self, name: str) -> object:
         """What the application has set, or left as it was, on its connections."""
@@ -259,7 +267,8 @@ class Shared:
             self._held.driver.rollback()  # after which a driver only takes note
             for stream in streams:
                 stream.lose()
-                stream.real.close()
+                with suppress(Exception):  # psycopg2 does not close what it knows to be gone
+                    stream.real.close()
 
 
 def _text(statement: object, virtual: Virtual) -> str:
