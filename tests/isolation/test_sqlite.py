@@ -79,6 +79,16 @@ def test_an_application_may_begin_its_transactions_itself(tmp_path: Path) -> Non
         engine.dispose()
 
 
+def test_an_application_that_begins_no_transaction_has_none(another: Callable[..., SQLAlchemy]) -> None:
+    """What it stores is committed at once, rolled back or not: an error; what it reads and sets is none."""
+    db: Any = another(connect_args={"isolation_level": None})
+    with Isolation(db.app), db.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT 1")) == 1
+        connection.exec_driver_sql("PRAGMA cache_size = 1000")
+        with pytest.raises(IsolationError, match="CREATE TABLE passing is committed at once"):
+            connection.exec_driver_sql("CREATE TABLE passing (id int)")
+
+
 def test_two_engines_of_one_file_share_what_is_committed(tmp_path: Path) -> None:
     """A bind that names the default database again does not wait for it, and sees what it stores."""
     url = f"sqlite:///{tmp_path / 'one.sqlite'}"
@@ -147,7 +157,7 @@ def test_sqlite3_s_own_autocommit(untouched: World, another: Callable[..., SQLAl
     db: Any = another(connect_args={"autocommit": autocommit})
     with db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS note (id INTEGER PRIMARY KEY, text VARCHAR(100))")
-    count, insert = "SELECT count(*) FROM note", "INSERT INTO note (text) VALUES ('a')"
+    count = "SELECT count(*) FROM note"
     with db.engine.connect() as connection:
         before = connection.exec_driver_sql(count).scalar()
     with Isolation(db.app):
@@ -156,10 +166,10 @@ def test_sqlite3_s_own_autocommit(untouched: World, another: Callable[..., SQLAl
                 db.engine.connect()
             return
         with db.engine.begin() as connection:
-            connection.exec_driver_sql(insert)
+            connection.exec_driver_sql("INSERT INTO note (text) VALUES ('kept')")
         with db.engine.connect() as connection:
             assert connection.exec_driver_sql(count).scalar() == before + 1
-            connection.exec_driver_sql(insert)
+            connection.exec_driver_sql("INSERT INTO note (text) VALUES ('lost')")
             connection.rollback()
             assert connection.exec_driver_sql(count).scalar() == before + 1
     with db.engine.connect() as connection:

@@ -21,11 +21,12 @@ _REFUSED = frozenset({"backup", "blobopen", "deserialize", "lobject", "notifies"
 class Virtual:
     """What the application gets as its driver's connection."""
 
-    _OWN = frozenset({"aborted", "_shared"})
+    _OWN = frozenset({"aborted", "has_begun", "_shared"})
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self.aborted = False
+        self.has_begun = False
         shared.real  # noqa: B018  opened now: an error belongs to whoever connects
 
     def cursor(self, *arguments: Any, **named: Any) -> VirtualCursor:
@@ -35,10 +36,12 @@ class Virtual:
 
     def commit(self) -> None:
         """Commit, as far as the rest of the test can tell."""
+        self.has_begun = False
         self._shared.commit(self)
 
     def rollback(self) -> None:
         """Undo what this connection has not committed."""
+        self.has_begun = False
         self._shared.rollback(self)
 
     def close(self) -> None:

@@ -84,6 +84,10 @@ class Held:
         """Whether SQLite's driver would begin no transaction for a PRAGMA."""
         return self.is_sqlite and getattr(self.driver, "autocommit", None) is not False
 
+    def never_begins(self, text: str) -> bool:
+        """Whether SQLite's driver has been told to begin no transaction, for whatever is part of one."""
+        return self.is_sqlite and self._level is None and text.lstrip()[:6].upper() != "PRAGMA"
+
     def setting(self, name: str) -> object:
         """What the application has set, or left as it was, on its connections."""
         return self._level if self.is_sqlite and name == "isolation_level" else getattr(self.driver, name)

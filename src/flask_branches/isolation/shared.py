@@ -108,7 +108,10 @@ class Shared:
             if meant.effect is Effect.FORBIDDEN or (meant.effect is Effect.BEGIN and not self._held.is_sqlite):
                 raise self.violation(f"{_shown(statement)} {meant.why}")
             if meant.effect is Effect.BEGIN:
+                virtual.has_begun = True
                 return None  # an application that begins SQLite's transactions itself
+            if meant.effect > Effect.READ and not virtual.has_begun and self._held.never_begins(text):
+                raise self.violation(f"{_shown(statement)} is committed at once, since isolation_level is None")
             self._admit(virtual)
             if meant.effect is Effect.SCHEMA:
                 self._constraints.forget()
