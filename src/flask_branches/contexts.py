@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from flask import has_app_context
+from flask import current_app, has_app_context
 from flask.testing import FlaskCliRunner
 
 if TYPE_CHECKING:
@@ -35,11 +35,14 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
     app.wsgi_app = _apart(wsgi_app, check)  # type: ignore[method-assign,assignment]
     app.test_cli_runner_class = _runner_class(runner_class or FlaskCliRunner, check)
     try:
-        if has_app_context():
+        with ExitStack() as undo:
+            if not has_app_context() or current_app._get_current_object() is not app:  # type: ignore[attr-defined]  # noqa: SLF001  as Flask documents it
+                undo.enter_context(app.app_context())
+            session = app.extensions["sqlalchemy"].session
+            # A context that others have pushed is there before and afterwards, and so would its session be.
+            session.remove()
+            undo.callback(session.remove)
             yield
-        else:
-            with app.app_context():
-                yield
     finally:
         app.wsgi_app = wsgi_app  # type: ignore[method-assign]
         app.test_cli_runner_class = runner_class

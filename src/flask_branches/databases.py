@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import preparing, schema, urls
-from flask_branches.backends import postgres_errors, postgres_server, sqlite_files
+from flask_branches import ours, preparing, schema, urls
+from flask_branches.backends import postgres_errors, sqlite_files
 from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import BranchNotFound
 from flask_branches.masks import Masking
@@ -246,11 +246,13 @@ def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> Iterator[sa.engin
         poolclass=sa.NullPool,
         connect_args=dict(connect_args),
         hide_parameters=True,
-        execution_options={postgres_server.OWN: True},
     )
     try:
-        with told(url), engine.connect() as connection:
-            yield connection
+        with told(url):
+            with ours.connecting():
+                connection = engine.connect()
+            with connection:
+                yield connection
     finally:
         engine.dispose()
 

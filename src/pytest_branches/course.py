@@ -82,6 +82,12 @@ class Course:
         if branch := self._given.pop(worker, None):
             self._finish(worker, branch, failed=error is not None or worker in self._failed)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Let nothing reach the branch past what isolates the test."""
+        with self._part.only_isolated(item):
+            return (yield)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
         """Remember which tests have failed, and let no report show a password."""

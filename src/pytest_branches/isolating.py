@@ -130,7 +130,7 @@ def has_reached_the_test(error: BaseException) -> bool:
 
 
 def _is_pytest(file: Path) -> bool:
-    return not {"_pytest", "pluggy"}.isdisjoint(file.parts)
+    return not {"_pytest", "pluggy"}.isdisjoint(file.parts) or file.parts[-2:] == ("unittest", "case.py")
 
 
 def close_pools(engines: Iterable[Engine]) -> None:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
+WROTE = (
+    "The application writes to its own database while it is made or imported, which tests never do: take that, such as "
+    "db.create_all(), out of there, into a migration or a command."
+)
+_READ_ONLY = {"SQLITE_READONLY", "25006"}
+
+
 def load_app(spec: str, root: Path) -> tuple[Flask, ModuleType | None]:
     """The application of ``package:create_app``, ``package:create_app("name")`` or ``module:app``.
 
@@ -37,6 +44,8 @@ def load_app(spec: str, root: Path) -> tuple[Flask, ModuleType | None]:
         module = importlib.import_module(name.strip())
         app = find_app_by_string(module, attribute.strip()) if attribute else find_best_app(module)
     except (Exception, SystemExit) as error:
+        if wrote(error):
+            raise ConfigurationError(f"branches_app is {spec!r}. {WROTE}") from error
         where = " A folder of modules is named by pythonpath in the ini file."
         raise ConfigurationError(
             f"branches_app is {spec!r}, from which no application can be had: {_said(error)}."
@@ -47,6 +56,16 @@ def load_app(spec: str, root: Path) -> tuple[Flask, ModuleType | None]:
             f"branches_app is {spec!r}, whose application has no branches: call Branches(app) there."
         )
     return app, module if any(value is app for value in vars(module).values()) else None
+
+
+def wrote(error: BaseException | None) -> bool:
+    """Whether an error is that somebody has written to a database that could only be read."""
+    while error is not None:
+        code = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", getattr(error, "pgcode", None))
+        if code in _READ_ONLY:
+            return True
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    return False
 
 
 def _said(error: BaseException) -> str:

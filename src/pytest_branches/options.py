@@ -73,6 +73,12 @@ def variables(config: pytest.Config) -> Iterator[tuple[str, Mapping[str, str | N
         yield f" in {name}", written(config, name)
 
 
+def own_variables(config: pytest.Config) -> Iterator[tuple[str, Mapping[str, str | None]]]:
+    """Where an application finds the URL of its own database; ``.env.test`` names one that may be tested on."""
+    yield "", os.environ
+    yield " in .env", written(config, ".env")
+
+
 def written(config: pytest.Config, name: str) -> Mapping[str, str | None]:
     """The variables of a file such as ``.env``."""
     from dotenv import dotenv_values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -11,6 +11,8 @@ import pytest
 from pytest_branches import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask import Flask
     from sqlalchemy import Engine
 
@@ -116,7 +118,8 @@ class Part:
         """Whether a test has anything to do with the application's database."""
         if not self.is_set_up:
             return item.get_closest_marker("branches") is not None  # which must not pass unnoticed
-        return self.asks(item) or "app" in getattr(item, "fixturenames", ()) or self._imports_app(item)
+        # Whatever a test does, it may get at a module-level application.
+        return self.asks(item) or "app" in getattr(item, "fixturenames", ()) or self.plan.module is not None
 
     def app_of(self, request: pytest.FixtureRequest) -> Flask | None:
         """The application that a test works with, if it has a database: its fixture, else the module-level one."""
@@ -131,6 +134,24 @@ class Part:
             return None
         self._remember(found)
         return found
+
+    @contextmanager
+    def only_isolated(self, item: pytest.Item) -> Iterator[None]:
+        """Refuse what reaches this process's branch past the isolation of a test that is rolled back."""
+        if self._branch is None:
+            yield
+            return
+        from pytest_branches.isolating import has_reached_the_test, wish
+        from pytest_branches.watch import only_isolated
+
+        if wish(item).isolation != "rollback":
+            yield
+            return
+        with only_isolated(self._branch) as refused:
+            yield
+        for error in refused:
+            if not has_reached_the_test(error):
+                raise pytest.fail.Exception(str(error), pytrace=False)
 
     def redaction(self) -> Redaction | None:
         """What hides the passwords that this process knows of; None where it knows of no database."""
@@ -178,15 +199,6 @@ class Part:
 
             close_pools(self._engines)
         self._engines = ()
-
-    def _imports_app(self, item: pytest.Item) -> bool:
-        """Whether a test's module has a module-level application among its names, or the module that it is from."""
-        if (module := getattr(item, "module", None)) is None:
-            return False
-        plan = self.plan
-        return plan.module is not None and any(
-            each is plan.app or each is plan.module for each in vars(module).values()
-        )
 
     def _begun(self) -> Run:
         from pytest_branches.run import Run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -12,9 +11,12 @@ from flask_branches.branch import EMPTY, MAIN, duration, point_in_time
 from flask_branches.configured import engines_of
 from flask_branches.errors import ConfigurationError, InvalidValue
 from pytest_branches import options
+from pytest_branches.isolating import close_pools
 from pytest_branches.loading import load_app
+from pytest_branches.watch import read_only
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import timedelta
     from pathlib import Path
     from types import ModuleType
@@ -83,8 +85,10 @@ def decide(config: pytest.Config) -> Plan:
     keep, expires_in, at = _keep(config), _expires_in(config), _at(config)
     backend = options.get(config, "backend")
     chosen = branches_config.check_backend(backend.value or None, backend.source)
-    app, module = load_app(spec, config.rootpath)
-    engines = engines_of(app)
+    with read_only(named(config)):
+        app, module = load_app(spec, config.rootpath)
+        engines = engines_of(app)
+    close_pools(engines.values())
     plan = Plan(
         app,
         module,
@@ -99,6 +103,13 @@ def decide(config: pytest.Config) -> Plan:
     )
     existing = _existing(config)
     return _on_existing(plan, existing) if existing else _on_branches(config, plan, engines[None])
+
+
+def named(config: pytest.Config) -> Iterator[sa.URL]:
+    """The databases that somebody has named as an application's own."""
+    for where, values in options.own_variables(config):
+        if text := values.get("DATABASE_URL"):
+            yield urls.parsed(text, f"DATABASE_URL{where}")
 
 
 def _on_existing(plan: Plan, named: options.Option) -> Plan:
@@ -154,7 +165,7 @@ def _named(config: pytest.Config, own: sa.Engine) -> tuple[str, str]:
     """A database that somebody has named is a parent; a SQLite file that an application has by itself is none."""
     if urls.is_memory(own.url) and own.dialect.name == "sqlite":
         return EMPTY, "the application's own is in memory"
-    for where, values in (("", os.environ), (" in .env", options.written(config, ".env"))):
+    for where, values in options.own_variables(config):
         if _is_like(values.get("DATABASE_URL"), own.url):
             return MAIN, f"DATABASE_URL{where} names its parent"
     if own.dialect.name == "sqlite":

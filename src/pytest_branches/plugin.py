@@ -24,6 +24,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+    """Let a conftest that imports the application write to no database that somebody has named."""
+    if not early_config.getini(options.APP):
+        return (yield)
+    from flask_branches import BranchesError
+    from pytest_branches import loading, plan, watch
+
+    try:
+        with watch.read_only(plan.named(early_config)):
+            return (yield)
+    except BranchesError as error:
+        raise pytest.UsageError(str(error)) from None
+    except Exception as error:
+        if loading.wrote(error):
+            raise pytest.UsageError(loading.WROTE) from None
+        raise
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and what follows a run where the project has named its application."""
     config.addinivalue_line(
@@ -98,6 +117,9 @@ def _branches(request: pytest.FixtureRequest) -> Iterator[None]:
     if mine.plan.module is not None:
         request.getfixturevalue("branch")  # which the application works on from now on
     app = mine.app_of(request)
+    if app is None:
+        with _as_failures(request):
+            isolating.refuse_without_app(request.node, wanted)
     if app is None and not mine.asks(request.node):
         yield
         return

@@ -1,4 +1,4 @@
-"""The application's own databases out of reach while a run lives: whatever connects to them is refused."""
+"""Databases out of a run's reach: the application's own, and a test's branch past what isolates it."""
 
 from __future__ import annotations
 
@@ -7,51 +7,113 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from flask_branches import embedded, urls
-from flask_branches.backends import postgres_server
+from flask_branches import embedded, ours, urls
 from flask_branches.configured import engines_of
-from flask_branches.errors import Refused
+from flask_branches.errors import BranchesError, IsolationError, Refused
+from flask_branches.isolation.connection import Virtual
+from pytest_branches import places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
+    from flask_branches import Branch
+    from pytest_branches.places import Place
     from pytest_branches.plan import Plan
+
+    Look = Callable[[DBAPIConnection, Place], None]
+
+_PLACE = "flask_branches_place"
+
+
+@contextmanager
+def read_only(named: Iterable[sa.URL]) -> Iterator[None]:
+    """Let nothing be written, for the time of a block, to databases that somebody has named, or to any server.
+
+    An application that is being loaded may look into its database. One that makes its tables then would make them in
+    production. A SQLite file that nobody has named is the application's to write.
+    """
+    files = [places.of_url(url) for url in named if url.get_backend_name() == "sqlite" and not urls.is_memory(url)]
+
+    def look(connection: DBAPIConnection, place: Place) -> None:
+        if place.hosts:
+            cursor = connection.cursor()
+            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            cursor.close()
+            connection.commit()
+        elif any(place.may_be(file) for file in files):
+            connection.execute("PRAGMA query_only = ON")
+
+    with _looking(look):
+        yield
 
 
 @contextmanager
 def watched(plan: Plan) -> Iterator[None]:
-    """Refuse, for the time of a block, every engine of this process that leads to one of the application's databases.
+    """Refuse, for the time of a block, every connection of this process to one of the application's databases.
 
     A fixture may create its tables, or drop them, in an application that was never given the branch; a test may make an
     application of its own; an ``env.py`` may look for its database by itself.
     """
-    own = {
-        urls.key(engine.url): urls.shown(engine.url)
+    own = [
+        (places.of_url(engine.url), urls.shown(engine.url))
         for engine in engines_of(plan.app).values()
         # Where a server of an application's own is, its URL does not say; and what is in memory is no other's.
         if not embedded.is_served(engine) and not urls.is_memory(engine.url)
-    }
-    known: dict[sa.URL, str | None] = {}
+    ]
 
-    def look(connection: Connection) -> None:
-        if connection.get_execution_options().get(postgres_server.OWN):
-            return
-        url = connection.engine.url
-        if url not in known:
-            known[url] = own.get(urls.key(url))
-        if (shown := known[url]) is not None and not embedded.is_served(connection.engine):
-            connection.invalidate()  # not one for its pool
-            connection.close()
-            raise Refused(
-                f"{shown} is the application's own database, which nothing connects to while tests run: "
-                "take the fixture branch and use its URL; or, in a test of a module-level application, the fixture app "
-                "or the marker branches."
+    def look(_connection: DBAPIConnection, place: Place) -> None:
+        for mine, shown in own:
+            if place.may_be(mine):
+                raise Refused(
+                    f"{shown} is the application's own database, which nothing connects to while tests run: take the "
+                    "fixture branch and use its URL."
+                )
+
+    with _looking(look):
+        yield
+
+
+@contextmanager
+def only_isolated(branch: Branch) -> Iterator[list[BranchesError]]:
+    """Refuse, while a test runs that is rolled back, whatever connects to its branch past that.
+
+    Gives the list of what was refused: an application may have caught it.
+    """
+    mine = [places.of_url(sa.make_url(url)) for url in (branch.url, *branch.binds.values())]
+    refused: list[BranchesError] = []
+
+    def look(_connection: DBAPIConnection, place: Place) -> None:
+        if any(place.may_be(each) for each in mine):
+            refused.append(
+                IsolationError(
+                    "A connection leads to the branch that this test works on, and is none of those that are rolled "
+                    "back: those of the application that the fixture app returns. Call your fixture app; or mark the "
+                    'test with @pytest.mark.branches(isolation="branch") and work on database_url.'
+                )
             )
+            raise refused[-1]
 
-    sa.event.listen(sa.Engine, "engine_connect", look)
+    with _looking(look):
+        yield refused
+
+
+@contextmanager
+def _looking(look: Look) -> Iterator[None]:
+    """Look at every connection when it leaves its pool: so does one that is used without an engine's own methods."""
+
+    def checked_out(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        if ours.are_connecting() or isinstance(connection, Virtual):
+            return
+        if _PLACE not in entry.info:
+            entry.info[_PLACE] = places.of_connection(connection)
+        if (place := entry.info[_PLACE]) is not None:
+            look(connection, place)
+
+    sa.event.listen(sa.pool.Pool, "checkout", checked_out)
     try:
         yield
     finally:
-        sa.event.remove(sa.Engine, "engine_connect", look)
+        sa.event.remove(sa.pool.Pool, "checkout", checked_out)

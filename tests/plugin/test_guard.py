@@ -169,6 +169,11 @@ ALONE = """
             with pytest.raises(Refused, match="the application's own database, which nothing connects to while"):
                 db.session.commit()
 
+    def test_by_a_connection_that_knows_no_engine():
+        app = create_app()
+        with app.app_context(), pytest.raises(Refused, match="own database"):
+            db.engine.raw_connection()
+
     def test_by_a_fixture_that_takes_no_branch(request):
         with pytest.raises(Refused, match="take the fixture branch and use its URL"):
             request.getfixturevalue("app")
@@ -197,7 +202,7 @@ def test_nothing_in_a_run_reaches_it(shop: Project, production: Production) -> N
     """Neither a fixture that makes and drops tables on it, nor a test with an application of its own."""
     shop.files(conftest=ITS_OWN_WAY, test_alone=ALONE, test_late=LATE)
     before = production.content()
-    shop.run().assert_outcomes(passed=4)
+    shop.run().assert_outcomes(passed=5)
 
     assert production.content() == before
     assert shop.left() == []

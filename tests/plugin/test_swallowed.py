@@ -61,6 +61,8 @@ SWALLOWED = """
             service.count_or_complain()
 """
 MET = """
+    import unittest
+
     import pytest
     import service
     from flask_branches import IsolationError
@@ -78,6 +80,12 @@ MET = """
 
     def test_that_fails_with_what_was_made_of_it(unfinished):
         service.count_or_complain()
+
+    @pytest.mark.usefixtures("unfinished")
+    class TestOfUnittest(unittest.TestCase):
+        def test_that_fails_with_it(self):
+            with db.engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
 
     def test_whose_fixture_fails_with_it(counted):
         pass
@@ -108,4 +116,4 @@ def test_what_a_test_has_met_is_not_told_twice(shop: Project) -> None:
     shop.files(service=SERVICE, test_swallowed=SWALLOWED, test_met=MET)
     result = shop.run("-n0", "test_met.py")
 
-    result.assert_outcomes(passed=1, failed=2, errors=1)
+    result.assert_outcomes(passed=1, failed=3, errors=1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from flask_branches import ours
 from flask_branches import record as records
 from flask_branches.backends.postgres_errors import LOCK_WAIT, sqlstate, told
 from flask_branches.errors import BranchNotFound
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # Any number that no other program on a server locks by.
 _LOCK_SPACE = 1_651_663_214
-OWN = "flask_branches"
-"""The execution option of this package's own connections, which may be to a database that tests must not reach."""
 _USUAL = "postgres"
 _TEMPLATE = "template1"
 # What branches are managed from where the database that servers have for that is one that is branched.
@@ -72,7 +71,7 @@ class Server:
         Raises:
             BranchExists, DatabaseInUse, DatabaseFailed: for the refusals that users can do something about.
         """
-        with told(self._url), self._engine(database or self._engines.maintenance).connect() as connection:
+        with told(self._url), self._connect(database or self._engines.maintenance) as connection:
             yield connection
 
     @contextmanager
@@ -89,7 +88,7 @@ class Server:
                     with self.connected() as connection:
                         _make(connection, _OWN)
                     self._engines.maintenance = _OWN
-                connection = held.enter_context(self._engine(self._engines.maintenance).connect())
+                connection = held.enter_context(self._connect(self._engines.maintenance))
                 held.enter_context(lock(connection, what))
             yield connection
 
@@ -101,6 +100,10 @@ class Server:
         """Begin anew in a forked child, where what is open is the parent's."""
         for engine in self._engines.made.values():
             engine.dispose(close=False)
+
+    def _connect(self, database: str) -> Connection:
+        with ours.connecting():
+            return self._engine(database).connect()
 
     def _engine(self, database: str) -> sa.Engine:
         if database not in self._engines.made:
@@ -115,7 +118,6 @@ class Server:
                 connect_args=self.connect_args,
                 isolation_level="AUTOCOMMIT",
                 hide_parameters=True,
-                execution_options={OWN: True},
                 **kept,
             )
         return self._engines.made[database]
