@@ -93,7 +93,7 @@ def test_a_pool_says_how_many_connections_are_in_use(world: World) -> None:
     """As an application's page of its own state asks it to."""
     pool: Any = world.engine().pool
     with world.engine().connect(), world.engine().connect():
-        assert (pool.checkedout(), pool.checkedin()) == (2, 0)
+        assert (pool.checkedout(), pool.checkedin(), pool.size(), pool.overflow()) == (2, 0, 0, 2)
         assert "connections: 2" in pool.status()
     assert pool.checkedout() == 0
 

@@ -194,6 +194,24 @@ def test_a_server_s_cursor_goes_on_where_another_connection_rolls_back(world: Wo
     assert world.count() == 11
 
 
+def test_a_cursor_that_is_held_outlives_a_commit(world: World) -> None:
+    """It was declared so; closed, nothing of it stays behind."""
+    raw, other = (world.engine().raw_connection() for _ in range(2))
+    cursor: Any = raw.cursor("held", withhold=True)
+    cursor.execute("SELECT n FROM generate_series(1, 5) AS a(n)")
+    assert cursor.fetchone() == (1,)
+    raw.commit()
+    changing = other.cursor()
+    changing.execute("INSERT INTO note (text) VALUES ('lost')")
+    other.rollback()
+    assert cursor.fetchmany(2) == [(2,), (3,)]
+    cursor.close()
+    changing.execute("SELECT count(*) FROM pg_cursors")
+    assert changing.fetchone() == (0,)
+    for each in (other, raw):
+        each.close()
+
+
 def test_a_read_that_fails_costs_no_other_connection_its_rows(world: World) -> None:
     """Not the one that writes meanwhile, and not the one that writes next."""
     fails = sa.text("SELECT 1 / (3 - n) FROM generate_series(1, 9) AS a(n)").execution_options(yield_per=1)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
-_DEFAULT = "read committed"
+_SHARED = {"read committed", "read uncommitted"}  # which are one and the same
 _KEY = "flask_branches_level"
 
 
@@ -30,6 +30,6 @@ def trouble(engine: Engine, real: Any, info: dict[Any, Any], ask: Callable[[str]
         return None
     if _KEY not in info:
         info[_KEY] = ask("SHOW transaction_isolation")
-    if info[_KEY] != _DEFAULT:
+    if info[_KEY] not in _SHARED:
         return f"The engine's isolation level is {str(info[_KEY]).upper()}"
     return None

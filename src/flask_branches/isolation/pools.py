@@ -39,6 +39,14 @@ class VirtualPool(sa.NullPool):
         """How many are kept: none."""
         return 0
 
+    def size(self) -> int:
+        """How many it would keep."""
+        return 0
+
+    def overflow(self) -> int:
+        """How many are more than that."""
+        return self.checkedout()
+
     def status(self) -> str:
         """What there is to say."""
         return f"Pool of a test's one transaction. Current Checked out connections: {self.checkedout()}"

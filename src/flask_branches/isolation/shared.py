@@ -121,10 +121,9 @@ class Shared:
         """Open a server's cursor; where nobody has changes, before the savepoint that others return to."""
         with self.lock:
             execute()
-            if not stream.outlives:
-                if self._writer is None:
-                    self._held.execute(*_MOVED)
-                self._streams[stream] = virtual
+            self._streams[stream] = virtual
+            if self._writer is None:
+                self._held.execute(*_MOVED)
 
     def close_stream(self, stream: Stream) -> None:
         """Close a server's cursor, if it is still there: a driver that does not ask would break the transaction."""
@@ -132,7 +131,7 @@ class Shared:
             if self._streams.pop(stream, None) is None:
                 return
             stream.lose()
-            if self._held.is_in_error() or self._held.answer(stream.question):
+            if self._lost is None and (self._held.is_in_error() or self._held.answer(stream.question)):
                 stream.real.close()
             else:
                 self._gone.append(stream)
@@ -261,8 +260,9 @@ class Shared:
             raise
 
     def _close_streams(self, virtual: Virtual) -> None:
-        for stream in [stream for stream, whose in self._streams.items() if whose is virtual]:
-            self.close_stream(stream)
+        for stream, whose in list(self._streams.items()):
+            if whose is virtual and not stream.outlives:
+                self.close_stream(stream)
 
     def _close_drivers_streams(self) -> None:
         streams, self._streams, self._gone = [*self._streams, *self._gone], {}, []
