@@ -110,8 +110,8 @@ def refuse_without_app(item: pytest.Item, wanted: Wish) -> None:
     """
     if wanted.isolation == "rollback" and any(marker.name == "branches" for marker in item.own_markers):
         raise ConfigurationError(
-            f"{item.nodeid}: {_WRONG}: what is rolled back is what the application of the fixture app does, and the test "
-            "has none: call your fixture app, or say isolation='branch' and use database_url."
+            f"{item.nodeid}: {_WRONG}: what is rolled back is what the application of the fixture app does, and "
+            "the test has none: call your fixture app, or say isolation='branch' and use database_url."
         )
 
 

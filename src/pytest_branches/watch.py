@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_branches.places import Place
     from pytest_branches.plan import Plan
 
-    Look = Callable[[DBAPIConnection, Place], None]
+    Look = Callable[[Any, Place], None]
 
 _PLACE = "flask_branches_place"
 
@@ -104,7 +104,7 @@ def only_isolated(branch: Branch) -> Iterator[list[BranchesError]]:
 def _looking(look: Look) -> Iterator[None]:
     """Look at every connection when it leaves its pool: so does one that is used without an engine's own methods."""
 
-    def checked_out(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    def checked_out(connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
         if ours.are_connecting() or isinstance(connection, Virtual):
             return
         if _PLACE not in entry.info:
