@@ -139,10 +139,12 @@ class Databases:
             )
         masking = Masking(self._masks, f"the branch {branch.name!r} was not reset")
         data: Data = "empty" if branch.labels.get(_DATA) == "empty" else "copy"
-        for database in self.all:
-            database.let_go()
-            each = database.backend.get(branch.name)
-            database.backend.reset(each, prepare=self._preparing(database, data, masking), force=force)
+        with ExitStack() as exchanges:
+            for database in self.all:
+                database.let_go()
+                each = database.backend.get(branch.name)
+                prepare = self._preparing(database, data, masking)
+                exchanges.enter_context(database.backend.resetting(each, prepare=prepare, force=force))
         return branch
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flask_branches import Branch, BranchExists
+from flask_branches import Branch, BranchExists, MaskFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,3 +67,22 @@ def test_many_branches_are_made_at_once(world: World, at: At) -> None:
 
     assert sorted(each.name for each in made if each) == ["a", "b", "c", "same"]
     assert all(at(each).texts() == ["first", "second"] for each in made if each)
+
+
+def test_a_reset_is_of_all_databases_or_of_none(make_world: MakeWorld, kind: str, at: At) -> None:
+    """Where a mask of the second one fails, the first one is as it was."""
+    world = make_world(kind, binds=True, BRANCHES_MASKS={"tag.text": "'x'"})
+    branch = world.branches.create("mine")
+    at(branch).add("third")
+    world.let_go()
+    rename = "ALTER TABLE tag RENAME TO label"
+    with world.db.engines["second"].begin() as connection:
+        connection.exec_driver_sql(rename)
+    world.let_go()
+
+    with pytest.raises(MaskFailed, match=r"the branch 'mine' was not reset"):
+        world.branches.reset("mine")
+
+    assert at(branch).texts() == ["first", "second", "third"]
+    assert at(branch.binds["second"]).texts("tag") == ["x", "x"]
+    assert world.branches.databases.sweep(dry_run=True) == []

@@ -68,8 +68,13 @@ class Backend(Protocol):
         """Delete a branch, and end the sessions that it has; without effect where it is gone already."""
         ...
 
-    def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
+    def resetting(
+        self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False
+    ) -> AbstractContextManager[None]:
         """Give a branch its parent's present data; the URL stays the same.
+
+        What is new is complete when the block begins, and takes its place when the block has ended: an application's
+        databases are reset together, and where one cannot be, none is.
 
         Raises:
             BranchNotFound: where it, or its parent, is gone.

@@ -108,7 +108,8 @@ class Postgres:
             if any(each.id == branch.id for each in self._listed(connection)):
                 server.drop(connection, branch.id)
 
-    def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
+    @contextmanager
+    def resetting(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Iterator[None]:
         """Clone the parent anew, and exchange the two databases when the clone is complete."""
         with self._alone() as connection:
             self._drop_half_built(connection)
@@ -117,6 +118,7 @@ class Postgres:
             assert record is not None  # noqa: S101  it was just found by it
             clone.require_idle(connection, found.id, f"The branch {branch.name!r}", force=force)
             with self._built(connection, record, prepare, force=force) as (new, marking):
+                yield
                 clone.require_idle(connection, found.id, f"The branch {branch.name!r}", force=force)
                 old = self._half_built + secrets.token_hex(6)
                 # All in one transaction: the branch is never without a database.
@@ -126,7 +128,6 @@ class Postgres:
                     f" ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(found.id)}",
                 )
             server.drop(connection, old)
-        return found
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
         """Write another expiry, and other labels, into the record."""

@@ -102,20 +102,19 @@ class SQLite:
                 if found is not None and found.name == branch.name:
                     files.remove(path)
 
-    def reset(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Branch:
+    @contextmanager
+    def resetting(self, branch: Branch, *, prepare: Prepare | None = None, force: bool = False) -> Iterator[None]:
         """Copy the parent's pages into the branch's file: who has it open sees them with the next transaction."""
         del force
-        with self._writing():
+        with self._writing(), ExitStack() as undo:
             found = self.get(branch.name)
             new = self._built(found.parent, prepare)
-            try:
-                opened = sqlite3.connect(found.id, timeout=files.AT_ONCE)
-                with closing(sqlite3.connect(new)) as source, closing(opened) as target:
-                    files.let_be_resized(source, target, found.name)
-                    files.copy(source, target, f"The branch {found.name!r}")
-            finally:
-                files.remove(new)
-        return found
+            undo.callback(files.remove, new)
+            source = undo.enter_context(closing(sqlite3.connect(new)))
+            target = undo.enter_context(closing(sqlite3.connect(found.id, timeout=files.AT_ONCE)))
+            files.let_be_resized(source, target, found.name)
+            yield
+            files.copy(source, target, f"The branch {found.name!r}")
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
         """Write another expiry, and other labels, into the record."""
