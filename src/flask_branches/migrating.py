@@ -68,12 +68,19 @@ def fingerprint(app: Flask, root: Path | None = None) -> str:
 
 
 def folder(app: Flask, root: Path | None = None) -> Path | None:
-    """Where the migrations are; None for an application without Flask-Migrate, or without a folder yet."""
+    """Where the migrations are; None for an application without Flask-Migrate, or without a folder yet.
+
+    Flask-Migrate looks in the working directory. Tests may begin in another, so the application's own is tried as well,
+    and that above: where ``flask --app`` is usually said.
+    """
     configured = app.extensions.get("migrate")
     if configured is None:
         return None
-    path = (root or Path.cwd()) / configured.directory
-    return path if (path / "env.py").is_file() else None
+    own = Path(app.root_path)
+    for place in (root or Path.cwd(), own, own.parent):
+        if (place / configured.directory / "env.py").is_file():
+            return place / str(configured.directory)
+    return None
 
 
 def _upgrade(migrations: Path) -> None:

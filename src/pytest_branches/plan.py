@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from flask_branches import config as branches_config
-from flask_branches import embedded, urls
+from flask_branches import embedded, migrating, urls
 from flask_branches.branch import EMPTY, MAIN, duration, point_in_time
 from flask_branches.configured import engines_of
 from flask_branches.errors import ConfigurationError, InvalidValue
@@ -62,7 +62,13 @@ class Plan:
         if self.kind == "existing" and self.url is not None:
             return f"{self.backend}, on {urls.shown(self.url)} itself, because {self.why}"
         source = "nothing, a new database" if self.parent == EMPTY else f"{self.parent} ({self._main()})"
-        return f"{self.backend}, a branch of {source}, because {self.why}"
+        return f"{self.backend}, a branch of {source}, because {self.why}{self._schema()}"
+
+    def _schema(self) -> str:
+        """What a run without migrations has to be told, where some are to be expected."""
+        if "migrate" not in self.app.extensions or migrating.folder(self.app, self.root) is not None:
+            return ""
+        return "; no folder of migrations was found, so its tables are made from the models"
 
     def _main(self) -> str:
         url = urls.shown(self.own[0])

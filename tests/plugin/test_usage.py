@@ -192,3 +192,23 @@ def test_from_another_folder(shop: Project, monkeypatch: pytest.MonkeyPatch) -> 
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines("kept test-*")
     assert (shop.folder / "migrated").read_text() == "once\n"
+
+
+def test_migrations_beside_the_application(shop: Project) -> None:
+    """They are found where the ini file stands in a folder of tests; where there are none, the report says so."""
+    tests = shop.pytester.mkdir("tests")
+    for name in ("tox.ini", "conftest.py"):
+        (shop.folder / name).rename(tests / name)
+    ini = (tests / "tox.ini").read_text()
+    (tests / "tox.ini").write_text(f"{ini}\npythonpath = ..\n")
+    (tests / "test_a.py").write_text("def test_a(app): pass\n")
+    shop.variable("MIGRATED", str(shop.folder / "migrated"))
+    result = shop.run("-c", "tests/tox.ini", "tests")
+    result.assert_outcomes(passed=1)
+    assert (shop.folder / "migrated").read_text() == "once\n"
+    assert "made from the models" not in result.stdout.str()
+
+    (shop.folder / "migrations").rename(shop.folder / "other")
+    result = shop.run("-c", "tests/tox.ini", "tests")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines("branches: *; no folder of migrations was found, so its tables are made from*")
