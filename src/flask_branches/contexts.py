@@ -38,10 +38,10 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
         with ExitStack() as undo:
             if not has_app_context() or current_app._get_current_object() is not app:  # type: ignore[attr-defined]  # noqa: SLF001  as Flask documents it
                 undo.enter_context(app.app_context())
-            session = app.extensions["sqlalchemy"].session
-            # A context that others have pushed is there before and afterwards, and so would its session be.
-            session.remove()
-            undo.callback(session.remove)
+            if (db := app.extensions.get("sqlalchemy")) is not None:
+                # A context that others have pushed is there before and afterwards, and so would its session be.
+                db.session.remove()
+                undo.callback(db.session.remove)
             yield
     finally:
         app.wsgi_app = wsgi_app  # type: ignore[method-assign]

@@ -226,6 +226,8 @@ class Branches:
         data: Data = "copy",
         force: bool = False,
     ) -> Branch:
+        from flask_branches.isolation import refuse_unseen  # which no application needs to start
+
         there = self.databases
         until = self._expiry(expires_in, expires_at)
         point = None if at is None else branches_.point_in_time(at)
@@ -233,7 +235,9 @@ class Branches:
             raise InvalidValue(f"data is {data!r}: write 'copy' or 'empty'.")
         name = branches_.check_name(_made_up() if name is None else name, there.longest_name)
         parent = MAIN if parent is None else parent
-        if parent not in {MAIN, EMPTY}:
+        if parent == MAIN:
+            refuse_unseen(there)
+        elif parent != EMPTY:
             there.get(parent)
         made = record.made(name, parent=None if parent == EMPTY else parent, main=None, expires_at=until, **labels)
         return there.create(made, at=point, data=data, force=force)

@@ -169,8 +169,9 @@ def _live_server_scope(request: pytest.FixtureRequest) -> str | None:
 
 
 def _empty(app: Flask) -> None:
-    from flask_branches import emptying
+    from flask_branches.masks import Masking
+    from flask_branches.preparing import prepare
 
     for engine in engines_of(app).values():
-        with engine.begin() as connection:
-            emptying.empty(connection)
+        with engine.connect() as connection:
+            prepare(connection, "empty", Masking({}, ""), last=True)

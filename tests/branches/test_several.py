@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flask_branches import Branch, BranchExists, MaskFailed
+from flask_branches import Branch, BranchExists, IsolationError, MaskFailed
+from flask_branches.isolation import Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,3 +87,15 @@ def test_a_reset_is_of_all_databases_or_of_none(make_world: MakeWorld, kind: str
     assert at(branch).texts() == ["first", "second", "third"]
     assert at(branch.binds["second"]).texts("tag") == ["x", "x"]
     assert world.branches.databases.sweep(dry_run=True) == []
+
+
+def test_a_branch_inside_a_test_that_is_rolled_back_is_refused(one: World) -> None:
+    """It would lack what the test has committed; one of another branch, or of nothing, lacks nothing."""
+    one.branches.create("before")
+    with Isolation(one.app):
+        one.db.session.add(one.Note(text="third"))
+        one.db.session.commit()
+        with pytest.raises(IsolationError, match="would lack what the test has committed.*isolation=.branch."):
+            one.branches.create("mine")
+        assert one.branches.create("child", parent="before").parent == "before"
+    assert [each.name for each in one.branches.list()] == ["before", "child"]

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from flask_branches import emptying, urls
 from flask_branches.configured import engines_of
+from flask_branches.errors import IsolationError
 from flask_branches.isolation.pools import VirtualPool
 from flask_branches.isolation.shared import REMEDY, Shared
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.pool import Pool
 
-    from flask_branches.errors import IsolationError
+    from flask_branches.databases import Databases
 
-__all__ = ["REMEDY", "Isolation"]
+__all__ = ["REMEDY", "Isolation", "refuse_unseen"]
 
 # Where a server is stands in either part of a URL.
 _PLACE = {"host", "port"}
@@ -87,6 +88,21 @@ class Isolation:
         # Two engines of one database would otherwise not see what the other has committed.
         alone = len(self._engines) == 1 or urls.is_memory(engine.url)
         return id(engine) if alone else urls.key(engine.url)
+
+
+def refuse_unseen(there: Databases) -> None:
+    """Refuse to copy a database whose changes stand in a test's transaction alone.
+
+    Raises:
+        IsolationError: with the remedy.
+    """
+    for database in there.all:
+        for engine in database.engines:
+            if isinstance(engine.pool, VirtualPool) and urls.key(engine.url) == urls.key(database.backend.main):
+                raise IsolationError(
+                    "A branch of the database that this test works on would lack what the test has committed. "
+                    f"Rolling back cannot isolate that. {REMEDY}"
+                )
 
 
 def _way(url: sa.URL) -> Hashable:
