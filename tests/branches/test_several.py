@@ -95,7 +95,7 @@ def test_a_branch_inside_a_test_that_is_rolled_back_is_refused(one: World) -> No
     with Isolation(one.app):
         one.db.session.add(one.Note(text="third"))
         one.db.session.commit()
-        with pytest.raises(IsolationError, match="would lack what the test has committed.*isolation=.branch."):
+        with pytest.raises(IsolationError, match=r"would lack what the test has committed.*isolation=.branch."):
             one.branches.create("mine")
         assert one.branches.create("child", parent="before").parent == "before"
     assert [each.name for each in one.branches.list()] == ["before", "child"]
