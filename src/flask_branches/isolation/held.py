@@ -46,6 +46,12 @@ class Held:
         return self._borrowed.info if self._borrowed is not None else {}
 
     @property
+    def error(self) -> type[Exception]:
+        """What whatever the driver refuses is one of."""
+        error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        return error
+
+    @property
     def way(self) -> str:
         """How it connects."""
         url = self._engine.url

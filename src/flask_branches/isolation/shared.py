@@ -270,7 +270,7 @@ class Shared:
             self._held.driver.rollback()  # after which a driver only takes note
             for stream in streams:
                 stream.lose()
-                with suppress(Exception):  # psycopg2 does not close what it knows to be gone
+                with suppress(self._held.error):  # psycopg2 does not close what it knows to be gone
                     stream.real.close()
 
 
