@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
     from flask import Flask
+    from sqlalchemy.orm import Session, scoped_session
 
 # Where Flask's client says so.
 _KEEP = "werkzeug.debug.preserve_context"
@@ -36,16 +37,32 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
     app.test_cli_runner_class = _runner_class(runner_class or FlaskCliRunner, check)
     try:
         with ExitStack() as undo:
+            db = app.extensions.get("sqlalchemy")
             if not has_app_context() or current_app._get_current_object() is not app:  # type: ignore[attr-defined]  # noqa: SLF001  as Flask documents it
                 undo.enter_context(app.app_context())
-            if (db := app.extensions.get("sqlalchemy")) is not None:
-                # A context that others have pushed is there before and afterwards, and so would its session be.
-                db.session.remove()
-                undo.callback(db.session.remove)
+            elif db is not None:
+                undo.enter_context(_as_it_was(db.session))
             yield
     finally:
         app.wsgi_app = wsgi_app  # type: ignore[method-assign]
         app.test_cli_runner_class = runner_class
+
+
+@contextmanager
+def _as_it_was(session: scoped_session[Session]) -> Iterator[None]:
+    """Let the session of a context that others have pushed go on afterwards, with what they have in it, and no more.
+
+    It has no transaction, neither before nor afterwards: what they have not committed is lost, as everywhere.
+    """
+    session.rollback()
+    before = {id(each): each for each in session}
+    try:
+        yield
+    finally:
+        session.rollback()
+        for each in list(session):
+            if id(each) not in before:
+                session.expunge(each)
 
 
 def _apart(wsgi_app: WSGIApplication, check: Callable[[], None]) -> WSGIApplication:

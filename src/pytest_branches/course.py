@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from flask_branches import Branch
 
+FIXTURE = "_branches"
+"""What keeps a test from the next one."""
 FAILED = pytest.StashKey[bool]()
 
 _KEPT = "branches_kept"
@@ -63,6 +65,12 @@ class Course:
         if any(self._part.concerns(item) for item in getattr(session, "items", ())):
             with _as_usage_errors():
                 self._part.branch  # noqa: B018  made now
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep a test from the next before any other fixture of its own works: pytest-flask's would start a server."""
+        for item in items:
+            _put_first(item)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401  xdist's
@@ -196,6 +204,17 @@ class Course:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 self._signals[number] = signal.signal(number, _end)
+
+
+def _put_first(item: pytest.Item) -> None:
+    """Move our fixture before all others of the same scope; those of wider ones are not a test's own."""
+    names: list[str] = getattr(item, "fixturenames", [])
+    if FIXTURE not in names:
+        return
+    known = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]  # noqa: SLF001  where the scopes stand
+    names.remove(FIXTURE)
+    wider = [number for number, name in enumerate(names, 1) if name in known and known[name][-1].scope != "function"]
+    names.insert(max(wider, default=0), FIXTURE)
 
 
 @contextmanager

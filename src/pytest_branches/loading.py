@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 WROTE = (
-    "The application writes to its own database while it is made or imported, which tests never do: take that, such as "
-    "db.create_all(), out of there, into a migration or a command."
+    "The application writes to a database while it is made or imported, which tests never do to one that is named: "
+    "take that, such as db.create_all(), out of there, into a migration or a command."
 )
 _READ_ONLY = {"SQLITE_READONLY", "25006"}
 

@@ -91,7 +91,7 @@ def decide(config: pytest.Config) -> Plan:
     keep, expires_in, at = _keep(config), _expires_in(config), _at(config)
     backend = options.get(config, "backend")
     chosen = branches_config.check_backend(backend.value or None, backend.source)
-    with read_only(named(config)):
+    with read_only(named(config), servers=True):
         app, module = load_app(spec, config.rootpath)
         engines = engines_of(app)
     close_pools(engines.values())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import sqlite3
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -26,28 +27,56 @@ if TYPE_CHECKING:
     Look = Callable[[Any, Place], None]
 
 _PLACE = "flask_branches_place"
+_IDLE = 0  # libpq's PQTRANS_IDLE
 
 
 @contextmanager
-def read_only(named: Iterable[sa.URL]) -> Iterator[None]:
-    """Let nothing be written, for the time of a block, to databases that somebody has named, or to any server.
+def read_only(named: Iterable[sa.URL], *, servers: bool = False) -> Iterator[None]:
+    """Let nothing be written, for the time of a block, to databases that somebody has named.
 
     An application that is being loaded may look into its database. One that makes its tables then would make them in
     production. A SQLite file that nobody has named is the application's to write.
+
+    Args:
+        named: the databases.
+        servers: whether that goes for whatever database of a server, which an application has from somewhere else.
     """
-    files = [places.of_url(url) for url in named if url.get_backend_name() == "sqlite" and not urls.is_memory(url)]
+    kept = [places.of_url(url) for url in named if not urls.is_memory(url)]
+    met: list[Any] = []
 
     def look(connection: DBAPIConnection, place: Place) -> None:
-        if place.hosts:
-            cursor = connection.cursor()
-            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
-            cursor.close()
-            connection.commit()
-        elif any(place.may_be(file) for file in files):
-            connection.execute("PRAGMA query_only = ON")
+        if any(place.may_be(each) for each in kept) or (servers and place.hosts):
+            met.append(connection)
+            _keep_from_writing(connection)
 
     with _looking(look):
-        yield
+        try:
+            yield
+        finally:
+            for connection in met:
+                _let_write(connection)
+
+
+def _keep_from_writing(connection: Any) -> None:  # noqa: ANN401  a driver's
+    """Say so with each transaction to come: nothing of it stays in a server's session, which a pooler hands on."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA query_only = ON")
+    elif hasattr(connection, "read_only"):
+        connection.read_only = True
+    else:
+        connection.readonly = True  # psycopg2's word
+
+
+def _let_write(connection: Any) -> None:  # noqa: ANN401
+    """Take that back, unless the connection is gone or has stayed in use."""
+    if isinstance(connection, sqlite3.Connection):
+        with suppress(sqlite3.ProgrammingError):  # it is closed, which it does not tell
+            connection.execute("PRAGMA query_only = OFF")
+    elif not connection.closed and int(connection.info.transaction_status) == _IDLE:
+        if hasattr(connection, "read_only"):
+            connection.read_only = None
+        else:
+            connection.readonly = None
 
 
 @contextmanager

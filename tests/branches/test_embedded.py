@@ -61,6 +61,7 @@ def test_the_first_request_makes_and_migrates_it(fresh: Flask, cluster: Cluster)
     assert cluster.is_running()
 
 
+@pytest.mark.branches(isolation="none")
 def test_an_application_that_is_led_to_a_branch_starts_no_server(
     fresh: Flask, cluster: Cluster, branch: Branch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -285,3 +286,13 @@ def test_a_bind_has_the_rights_of_its_own_role(untouched: World, another: Callab
         with untouched.engine().begin() as connection:
             connection.exec_driver_sql(f"DROP OWNED BY {name}")
             connection.exec_driver_sql(f"DROP ROLE {name}")
+
+
+def test_a_server_s_cursor_that_could_not_be_opened_is_closed(world: World) -> None:
+    """Its driver warns of one that is not."""
+    if world.kind != "psycopg":
+        pytest.skip("psycopg2 does not warn")
+    with pytest.raises(sa.exc.ProgrammingError):
+        world.db.session.execute(sa.text("SELECT nothing"), execution_options={"stream_results": True})
+    world.db.session.remove()
+    gc.collect()

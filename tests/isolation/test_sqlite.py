@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,7 +109,7 @@ def test_two_engines_of_one_file_share_what_is_committed(tmp_path: Path) -> None
 
 
 def test_deferred_keys_are_looked_at_when_a_transaction_commits(tmp_path: Path) -> None:
-    """Not only when the test is over, where nobody would hear of it."""
+    """Not only when the test is over, where nobody would hear of it; what was violated before is no commit's fault."""
     app = Flask("deferred")
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'keys.sqlite'}"
     db = SQLAlchemy(app)
@@ -122,7 +123,12 @@ def test_deferred_keys_are_looked_at_when_a_transaction_commits(tmp_path: Path) 
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE a (id INTEGER PRIMARY KEY)")
         connection.exec_driver_sql("CREATE TABLE b (a INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+    with closing(sqlite3.connect(tmp_path / "keys.sqlite")) as careless:
+        careless.execute("INSERT INTO b VALUES (6)")
+        careless.commit()
     with Isolation(app):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO b VALUES (NULL)")
         with engine.connect() as connection:
             connection.exec_driver_sql("INSERT INTO b VALUES (7)")
             with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"):

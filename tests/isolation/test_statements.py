@@ -23,6 +23,8 @@ from flask_branches.isolation.statements import Effect, meaning
         ("SELECT $$; COMMIT$$", Effect.READ),
         ("EXPLAIN ANALYZE DELETE FROM note", Effect.WRITE),
         ("SELECT * FROM note FOR UPDATE", Effect.WRITE),
+        ("SELECT * FROM note FOR KEY SHARE", Effect.WRITE),
+        ("SELECT stock.share, merge FROM stock", Effect.READ),
         ("SELECT * INTO other FROM note", Effect.WRITE),
         ("WITH gone AS (DELETE FROM note RETURNING *) SELECT * FROM gone", Effect.WRITE),
         ("SELECT nextval('note_id_seq')", Effect.WRITE),
@@ -73,3 +75,17 @@ from flask_branches.isolation.statements import Effect, meaning
 def test_the_effect_of_a_statement(text: str, effect: Effect) -> None:
     """What is not known to be harmless counts as a change; quotes and comments have no meaning."""
     assert meaning(text).effect is effect
+
+
+@pytest.mark.parametrize(
+    ("text", "effect"),
+    [
+        ("SELECT bm25(note), highlight(note, 0, '[', ']') FROM note", Effect.READ),
+        ("WITH a AS (SELECT store()) SELECT * FROM a", Effect.READ),
+        ("WITH a AS (SELECT 1) INSERT INTO note SELECT * FROM a", Effect.WRITE),
+        ("REPLACE INTO note VALUES (1)", Effect.WRITE),
+    ],
+)
+def test_no_function_of_sqlite_s_changes_anything(text: str, effect: Effect) -> None:
+    """Whatever it is called, an extension's or an application's own."""
+    assert meaning(text, functions_write=False).effect is effect

@@ -28,6 +28,13 @@ PUSHED = """
         db.session.add(product)
         db.session.commit()
         return product.id  # read anew, in a transaction
+
+    @pytest.fixture(scope="session")
+    def kept(app):
+        product = Product(name="kept")
+        db.session.add(product)
+        db.session.commit()
+        return product
 """
 ACROSS = """
     import pytest
@@ -39,13 +46,20 @@ ACROSS = """
         assert client.post("/products/pen").status_code == 201
         db.session.add(Product(name="ink"))
         db.session.commit()
-        assert [each.name for each in db.session.query(Product)] == ["seed", "pen", "ink"]
+        assert {each.name for each in db.session.query(Product)} - {"kept"} == {"seed", "pen", "ink"}
 
     @pytest.mark.parametrize("time", ["first", "second"])
     def test_what_was_never_flushed(app, seed, time):
         with db.engine.connect() as connection:
-            assert connection.scalars(sa.select(Product.name)).all() == ["seed"]
+            assert set(connection.scalars(sa.select(Product.name))) - {"kept"} == {"seed"}
         db.session.add(Product(name="never flushed"))
+
+    @pytest.mark.parametrize("time", ["first", "second"])
+    def test_an_object_that_a_wider_fixture_has_stored(app, kept, time):
+        assert kept.name == "kept"
+        kept.name = "changed"
+        db.session.commit()
+        assert db.session.query(Product).filter_by(name="changed").count() == 1
 
     def test_the_context_of_another_application(app, seed, branch):
         with create_app().app_context():
@@ -57,7 +71,7 @@ ACROSS = """
 def test_a_context_that_is_there_all_along(shop: Project, plugin: str) -> None:
     """The commonest `app` fixture: its session holds nothing of one test in the next, nor a connection."""
     shop.files(conftest=PUSHED + CLIENT, test_across=ACROSS)
-    shop.run("-n0", plugins=(plugin,)).assert_outcomes(passed=5)
+    shop.run("-n0", plugins=(plugin,)).assert_outcomes(passed=7)
 
 
 FOREIGN = """

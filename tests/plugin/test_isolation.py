@@ -145,10 +145,12 @@ LIVE = """
 """
 
 
-def test_a_live_server(shop: Project, production: Production) -> None:
+@pytest.mark.parametrize("first", ["branches", "flask"])
+def test_a_live_server(shop: Project, production: Production, first: str) -> None:
     """Refused under rollback, with the remedy; on a branch, the other process and the test see what either commits."""
     shop.ini("branches_app = shop:create_app", "live_server_scope = function")
     shop.files(test_live=LIVE)
+    shop.variable("PYTEST_ADDOPTS", f"-p{first}")  # whichever plugin is loaded before the other
     before = production.content()
     result = shop.run()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.projects import on_files
+from tests.plugin.projects import POSTGRES, on_files
 
 if TYPE_CHECKING:
     from tests.plugin.production import Production
@@ -57,8 +57,8 @@ TESTS = """
         assert db.session.query(Product).count() == rows + 1 == app.config["ROWS"] + 1
 """
 SAID = (
-    "The application writes to its own database while it is made or imported, which tests never do: take that, such as "
-    "db.create_all(), out of there, into a migration or a command."
+    "The application writes to a database while it is made or imported, which tests never do to one that is named: "
+    "take that, such as db.create_all(), out of there, into a migration or a command."
 )
 
 
@@ -90,4 +90,32 @@ def test_a_file_that_nobody_has_named_is_the_application_s_own(shop: Project) ->
     """The one that it has by itself is made as in every other start of it."""
     shop.ini("branches_app = tutorial:create_app")
     shop.files(tutorial=TABLES, conftest=APP, test_a=TESTS.replace('app.config["ROWS"]', "0"))
+    shop.run("-n0").assert_outcomes(passed=1)
+
+
+ANOTHER = """
+    import pytest
+    import sqlalchemy as sa
+    from shop import create_app
+
+    engine = sa.create_engine({url!r})
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1"))
+
+    @pytest.fixture(scope="session")
+    def app(branch):
+        with engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE another (id integer)"))
+        return create_app(branch.url, branch.binds)
+"""
+
+
+def test_another_database_of_a_conftest_is_none_of_ours(
+    shop: Project, production: Production, request: pytest.FixtureRequest
+) -> None:
+    """It can be written to, also by a connection that was open while the application was imported."""
+    another = f"sqlite:///{shop.folder}/another.sqlite"
+    if POSTGRES:
+        another = request.getfixturevalue("databases").make("another")
+    shop.files(conftest=ANOTHER.format(url=another), test_a="def test_a(app): pass")
     shop.run("-n0").assert_outcomes(passed=1)

@@ -177,7 +177,8 @@ class SQLite:
 
     def is_held(self, what: str) -> bool:
         """Whether a process of this machine holds that lock."""
-        return locks.is_held(self._lock(what))
+        with self._told():
+            return locks.is_held(self._lock(what))
 
     def close(self) -> None:
         """Nothing is kept open."""

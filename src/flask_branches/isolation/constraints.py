@@ -23,6 +23,7 @@ class Constraints:
     def __init__(self, ask: Callable[[str], Any]) -> None:
         self._ask = ask
         self._deferred: str | None = None
+        self._before: frozenset[Any] = frozenset()
 
     def forget(self) -> None:
         """Ask anew: the schema has changed."""
@@ -35,13 +36,22 @@ class Constraints:
         again = [f"SET CONSTRAINTS {self._deferred} DEFERRED"] if self._deferred else []
         return ("SET CONSTRAINTS ALL IMMEDIATE", *again)
 
-    def check_sqlite(self) -> None:
+    def begin_sqlite(self, driver: sqlite3.Connection) -> None:
+        """Take note of what is violated before anything is changed, which no commit complains of."""
+        self._before = self._violated(driver)
+
+    def check_sqlite(self, driver: sqlite3.Connection) -> None:
         """Look at them.
 
         Raises:
             sqlite3.IntegrityError: as a commit does.
         """
+        if self._violated(driver) - self._before:
+            raise sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+
+    def _violated(self, driver: sqlite3.Connection) -> frozenset[Any]:
         if self._deferred is None:
             self._deferred = "yes" if self._ask(_DEFERRED_IN_SQLITE) else ""
-        if self._deferred and self._ask("PRAGMA foreign_keys") and self._ask("PRAGMA foreign_key_check"):
-            raise sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+        if not self._deferred or not self._ask("PRAGMA foreign_keys"):
+            return frozenset()
+        return frozenset(tuple(row) for row in driver.execute("PRAGMA foreign_key_check"))

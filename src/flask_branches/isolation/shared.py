@@ -120,18 +120,19 @@ class Shared:
     def declare(self, virtual: Virtual, stream: Stream, execute: Callable[[], Any]) -> None:
         """Open a server's cursor; where nobody has changes, before the savepoint that others return to."""
         with self.lock:
+            self._streams[stream] = virtual  # also one that fails is the driver's to close
             execute()
-            self._streams[stream] = virtual
             if self._writer is None:
                 self._held.execute(*_MOVED)
 
     def close_stream(self, stream: Stream) -> None:
         """Close a server's cursor, if it is still there: a driver that does not ask would break the transaction."""
         with self.lock:
-            if self._streams.pop(stream, None) is None:
+            if stream.lost:
                 return
             stream.lose()
-            if self._lost is None and (self._held.is_in_error() or self._held.answer(stream.question)):
+            is_declared = self._streams.pop(stream, None) is not None and self._lost is None
+            if is_declared and (self._held.is_in_error() or self._held.answer(stream.question)):
                 stream.real.close()
             else:
                 self._gone.append(stream)
@@ -181,9 +182,11 @@ class Shared:
         trouble = self._held.begin(self._first)
         if trouble is not None:
             raise self.violation(trouble)
+        if self._held.is_sqlite:
+            self._constraints.begin_sqlite(self._held.driver)
 
     def _meaning(self, text: str) -> Meaning:
-        meant = meaning(text)
+        meant = meaning(text, functions_write=not self._held.is_sqlite)
         if meant.effect is Effect.READ and "\\" in text and self._held.reads_backslashes():
             return Meaning(Effect.WRITE)
         return meant
@@ -248,7 +251,7 @@ class Shared:
     def _keep(self, virtual: Virtual) -> None:
         """Move the savepoint, after what a real commit looks at before anything is called committed."""
         if self._held.is_sqlite:
-            self._constraints.check_sqlite()
+            self._constraints.check_sqlite(self._held.driver)
             self._held.execute(*_MOVED)
             return
         looked = self._constraints.postgres()
