@@ -245,9 +245,11 @@ def test_what_was_written_changes_a_parent_s_state(make_world: MakeWorld, until:
         assert state("main") != state("main")
 
 
-def test_a_bind_that_branches_are_managed_from_otherwise(make_world: MakeWorld, server: sa.URL, at: At) -> None:
+def test_a_bind_that_branches_are_managed_from_otherwise(
+    make_world: MakeWorld, new_database: NewDatabase, server: sa.URL, at: At
+) -> None:
     """A server's `postgres` can be branched beside another database of it, by whoever holds a run's lock too."""
-    world = make_world("server", binds={"usual": server.set(database="postgres")})
+    world = make_world(url=new_database("beside"), binds={"usual": server.set(database="postgres")})
 
     with world.branches.databases.run_alive("x"):
         branch = world.branches.create("mine")
