@@ -32,7 +32,7 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 5
 # Heartbeats are files: in memory, a slow disk cannot make a worker look dead.
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108  a folder that gunicorn names files in
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  gunicorn names files there
 
 # The application logs each request itself, with its id; gunicorn's own events get the same form. An unknown one is for
 # the application to refuse.
