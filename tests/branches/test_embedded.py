@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +26,6 @@ from questions.extensions import db
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from flask import Flask
 
@@ -202,6 +202,10 @@ def _too_many(*_: object, **__: object) -> None:
     raise psycopg.OperationalError("too many clients already")
 
 
+@pytest.mark.skipif(
+    Path("/dev/shm").is_dir() and not os.access("/dev/shm", os.W_OK),  # noqa: S108  where it has its locks
+    reason="multiprocessing, which the debugger has its PIN by, is not to be had",
+)
 def test_the_reloader_s_processes_share_it(cluster: Cluster, working_directory: Path, until: Until) -> None:
     """Under `flask run --debug` the server outlives each child that is started anew, and ends with the last process."""
     watched, log = working_directory / "watched", working_directory / "log"
