@@ -15,6 +15,8 @@ from flask_branches.branch import MAIN, written
 from flask_branches.errors import BranchesError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from flask_branches.branch import Branch
     from flask_branches.extension import Branches
 
@@ -197,7 +199,7 @@ def _extension() -> Branches:
     return found
 
 
-def _like_main(target: Any) -> Any:  # noqa: ANN401  a URL
+def _like_main(target: sa.URL) -> sa.URL:
     main = _extension().databases.default.main
     same = main.get_backend_name() == target.get_backend_name()
     return target.set(drivername=main.drivername) if same else target

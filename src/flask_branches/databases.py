@@ -109,12 +109,12 @@ class Databases:
             raise BranchNotFound(
                 "'main' is the application's own database and no branch, so it is never changed here: name a branch."
             )
-        return self._with_binds(self.default.get(name))
+        return self._with_binds(self.default.get(name), self._of_binds())
 
     def branches(self) -> list[Branch]:
         """Every branch, oldest first; one whose binds are gone is listed without them."""
         found = self.default.branches()
-        others = [(each, {branch.name: branch for branch in each.backend.branches()}) for each in self.all[1:]]
+        others = self._of_binds()
         return [self._with_binds(branch, others) for branch in found]
 
     def delete(self, branch: Branch) -> None:
@@ -203,12 +203,11 @@ class Databases:
         for database in self.all:
             database.backend.close()
 
-    def _with_binds(self, branch: Branch, known: Any = None) -> Branch:  # noqa: ANN401  the pairs that list() makes
-        others = (
-            known
-            if known is not None
-            else [(each, {found.name: found for found in each.backend.branches()}) for each in self.all[1:]]
-        )
+    def _of_binds(self) -> list[tuple[Database, dict[str, Branch]]]:
+        """Every other database, with its branches by name."""
+        return [(each, {branch.name: branch for branch in each.backend.branches()}) for each in self.all[1:]]
+
+    def _with_binds(self, branch: Branch, others: list[tuple[Database, dict[str, Branch]]]) -> Branch:
         binds = {key: self.all[0].url(key, branch) for key in self.all[0].keys if key is not None}
         for database, found in others:
             if branch.name in found:

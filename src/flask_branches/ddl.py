@@ -6,14 +6,14 @@ import functools
 import inspect
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.sql.ddl import SchemaGenerator
 from sqlalchemy.types import SchemaType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy.engine.mock import MockConnection
 
@@ -46,14 +46,14 @@ class _Recorder(SchemaGenerator):
         self._found = found
 
     @contextmanager
-    def with_ddl_events(self, target: Any, **options: Any) -> Iterator[None]:  # noqa: ANN401
+    def with_ddl_events(self, target: Any, **options: Any) -> Iterator[None]:  # noqa: ANN401  as SQLAlchemy has it
         for listener in target.dispatch.before_create:
             self._note(listener, target, options)
         yield
         for listener in target.dispatch.after_create:
             self._note(listener, target, options)
 
-    def _note(self, listener: Any, target: Any, options: dict[str, Any]) -> None:  # noqa: ANN401
+    def _note(self, listener: Any, target: Any, options: dict[str, Any]) -> None:  # noqa: ANN401  of whatever kind
         if isinstance(listener, sa.schema.ExecutableDDLElement):
             self.connection.execute(listener.against(target))
         elif _is_of_a_type(listener):
@@ -62,15 +62,15 @@ class _Recorder(SchemaGenerator):
             self._found.append(_code(listener))
 
 
-def _is_of_a_type(listener: Any) -> bool:  # noqa: ANN401
+def _is_of_a_type(listener: object) -> bool:
     """Whether SQLAlchemy itself listens, to make an enum or a domain; 2.0 has a wrapper of its own for the method."""
     method = _without_arguments(listener)
     return isinstance(getattr(method, "__self__", None) or getattr(method, "target", None), SchemaType)
 
 
-def _code(function: Any) -> str:  # noqa: ANN401
+def _code(listener: object) -> str:
     """A function's name, and all of its module's source: it may call what stands beside it."""
-    function = inspect.unwrap(_without_arguments(function))
+    function: Any = inspect.unwrap(cast("Callable[..., object]", _without_arguments(listener)))
     named = function if hasattr(function, "__qualname__") else type(function)
     source = ""
     with suppress(KeyError, OSError, TypeError):
@@ -78,5 +78,5 @@ def _code(function: Any) -> str:  # noqa: ANN401
     return f"{named.__module__}.{named.__qualname__}\n{source}"
 
 
-def _without_arguments(function: Any) -> Any:  # noqa: ANN401
+def _without_arguments(function: object) -> object:
     return _without_arguments(function.func) if isinstance(function, functools.partial) else function

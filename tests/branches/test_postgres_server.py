@@ -150,3 +150,24 @@ def test_a_record_is_not_written_on_what_is_gone(one: World, admin: Client) -> N
         pytest.raises(BranchNotFound, match=f"^The database '{branch.id}' has been deleted meanwhile"),
     ):
         postgres_server.mark(connection, branch.id, record)
+
+
+def test_a_branch_that_is_deleted_while_it_is_reset_is_named(make_world: MakeWorld, admin: Client) -> None:
+    """Whoever deletes waits for nobody, so its record may be gone when it is read."""
+    world = make_world("server")
+    branch = world.branches.create("mine")
+    left: list[str] = []
+
+    def meanwhile(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        # Three looks find it, the last of them that of the reset itself; the next one reads its record.
+        if "shobj_description" in statement:
+            left.append(statement)
+            if len(left) == 3:
+                admin.run(f'DROP DATABASE "{branch.id}" WITH (FORCE)')
+
+    sa.event.listen(sa.Engine, "after_cursor_execute", meanwhile)
+    try:
+        with pytest.raises(BranchNotFound, match=r"^There is no branch 'mine'; there are: none\.$"):
+            world.branches.reset("mine")
+    finally:
+        sa.event.remove(sa.Engine, "after_cursor_execute", meanwhile)

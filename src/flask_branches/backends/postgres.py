@@ -115,7 +115,8 @@ class Postgres:
             self._drop_half_built(connection)
             found = self._found(connection, branch.name)
             record = server.record_of(connection, found.id)
-            assert record is not None  # noqa: S101  it was just found by it
+            if record is None:  # deleted meanwhile, for which nobody has to wait
+                raise not_found(branch.name, self._listed(connection))
             clone.require_idle(connection, found.id, f"The branch {branch.name!r}", force=force)
             with self._built(connection, record, prepare, force=force) as (new, marking):
                 yield

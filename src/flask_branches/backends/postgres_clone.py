@@ -36,6 +36,7 @@ _CLONE_SINCE = (18,)
 _LEAVE_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _QUIET_SECONDS = 15
+_MOST_NAMED = 3
 
 # As pg_dump has them: `variable_is_guc_list_quote`.
 _LISTS = {
@@ -168,9 +169,9 @@ def _in_use(what: str, sessions: Sequence[Row[tuple[object, ...]]], *, advise: b
     shown = busy or sessions
     named = "; ".join(
         f"pid {each.pid} ({each.application_name or each.backend_type}, {each.usename}, {each.state or 'unknown'})"
-        for each in shown[:3]
+        for each in shown[:_MOST_NAMED]
     )
-    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""  # noqa: PLR2004  as many as are named
+    more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
     remedy = "Let it finish" if busy else "Close it"
     forced = ", or end the idle sessions with --force" if advise and not busy else ""
     return f"{what} is in use by {named}{more}, and can only be copied or replaced while nobody is. {remedy}{forced}."
