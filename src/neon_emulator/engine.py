@@ -210,4 +210,4 @@ class Engine(Protocol):
         """What every endpoint is doing."""
 
     def set_clock(self, offset: float) -> None:
-        """Seconds that the API's clock is ahead of the machine's; endpoints that have been idle for long are suspended."""
+        """Seconds that the API's clock is ahead of the machine's; endpoints idle for too long are suspended."""
