@@ -6,13 +6,13 @@ of Neon's rules. All times here are the machine's own, in UTC: the API's clock, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence  # noqa: TC003 - `wire` reads these types at run time
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - as above
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
-    from datetime import datetime
 
     import psycopg
 
