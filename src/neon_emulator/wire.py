@@ -86,3 +86,9 @@ def load_error(data: Mapping[str, Any]) -> engine.EngineError:
 def line(message: Mapping[str, Any]) -> bytes:
     """A message as it travels."""
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The message of a line."""
+    message: dict[str, Any] = json.loads(data)
+    return message

