@@ -85,7 +85,7 @@ class Link:
         lock = self._wait_for_lock()
         self._socket, theirs = socket.socketpair()
         descriptors = (theirs.fileno(), lock)
-        command = [
+        command: list[str | Path] = [
             sys.executable,
             "-m",
             "neon_emulator.supervisor",

@@ -114,7 +114,7 @@ class Server:
             "channel_binding": "disable",
         }  # the wheel's has no TLS
         password = str(parameters.pop("password"))
-        command = [binaries.tool("psql"), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", file]
+        command: list[str | Path] = [binaries.tool("psql"), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", file]
         result = subprocess.run(
             [*command, "-d", make_conninfo("", **parameters)],
             env=os.environ | {"PGPASSWORD": password},
