@@ -1,0 +1,131 @@
+"""The layer around the application: it writes down what is asked of the API, and lets requests meet the faults."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import socket
+import threading
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qs
+
+from werkzeug import Request, Response
+from werkzeug.exceptions import HTTPException
+
+from neon_emulator import fault_answers
+from neon_emulator.faults import Effect, Faults
+from neon_emulator.requests_log import Asked, RequestsLog, readable_body, readable_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+API = "/api/v2"
+LARGEST_BODY = 1_048_576
+
+_NOTHING = Effect()
+_SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_BROKEN = 500
+
+
+class Disturbing:
+    """A WSGI application around another: requests below `/api/v2` are written down, and meet the faults that are set.
+
+    Attributes:
+        faults: the rules.
+        log: what was asked.
+    """
+
+    def __init__(self, inner: WSGIApplication) -> None:
+        self._inner = inner
+        self.faults = Faults()
+        self.log = RequestsLog()
+        self._interrupted = threading.Event()
+
+    def interrupt(self) -> None:
+        """End every delay now: whoever waits in one has its connection closed, and what was not yet begun is not."""
+        waiting, self._interrupted = self._interrupted, threading.Event()
+        waiting.set()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request, unless its fault closes the connection: then the server is told so by ConnectionError."""
+        path = str(environ.get("PATH_INFO", ""))
+        if not path.startswith(f"{API}/"):
+            return self._inner(environ, start_response)
+        response = self._answer(environ, path.removeprefix(API))
+        return response(environ, start_response)
+
+    def _answer(self, environ: WSGIEnvironment, path: str) -> Response:
+        request_id = _named(environ)
+        try:
+            body = _read(environ)
+        except HTTPException as error:  # too long, or the client has gone before it was complete
+            return fault_answers.error(error.code or _BROKEN, error.description or "", request_id)
+        method = str(environ["REQUEST_METHOD"])
+        fault = self.faults.meet(method, path)
+        number = self.log.begin(
+            Asked(
+                method=method,
+                path=path,
+                query=readable_query(parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
+                body=readable_body(body),
+                request_id=request_id,
+                started=datetime.now(UTC),
+                fault=fault.id if fault else None,
+            )
+        )
+        status: int | Literal["closed"] = _BROKEN
+        try:
+            response = self._disturbed(environ, fault.effect if fault else _NOTHING, request_id)
+            status = response.status_code
+        except _Closed:
+            status = "closed"
+            raise
+        finally:
+            self.log.end(number, status)
+        return response
+
+    def _disturbed(self, environ: WSGIEnvironment, effect: Effect, request_id: str) -> Response:
+        interrupted = self._interrupted
+        if interrupted.wait(effect.delay_before) or effect.close == "before":
+            raise _closed(environ)
+        response = Response.from_app(self._inner, environ, buffered=True) if effect.works else Response()
+        if interrupted.wait(effect.delay_after) or effect.close == "after":
+            raise _closed(environ)
+        if effect.status is None:
+            return response
+        return fault_answers.answer(effect.status, request_id, body=effect.body, retry_after=effect.retry_after)
+
+
+class _Closed(ConnectionAbortedError):
+    """A connection that a fault has closed; werkzeug's server takes it for one that the client has dropped."""
+
+
+def _closed(environ: WSGIEnvironment) -> _Closed:
+    """Close the client's connection, without a byte."""
+    connection = environ.get("werkzeug.socket")
+    if isinstance(connection, socket.socket):
+        with contextlib.suppress(OSError):  # the client has closed it first
+            connection.shutdown(socket.SHUT_RDWR)
+    return _Closed("A fault has closed the connection.")
+
+
+def _named(environ: WSGIEnvironment) -> str:
+    """The id that a request is known by: the client's where it is sane, else one that the application gets too."""
+    given = str(environ.get("HTTP_X_REQUEST_ID", ""))
+    if not _SANE_ID.fullmatch(given):
+        given = environ["HTTP_X_REQUEST_ID"] = str(uuid.uuid4())
+    return given
+
+
+def _read(environ: WSGIEnvironment) -> bytes:
+    """Read a request's body to its end, and leave it to be read again: a fault may outlast the client."""
+    request = Request(environ)
+    request.max_content_length = LARGEST_BODY
+    body = request.get_data(cache=False)
+    environ["wsgi.input"] = io.BytesIO(body)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    return body
