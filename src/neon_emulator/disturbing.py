@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs
@@ -55,31 +56,25 @@ class Disturbing:
         path = str(environ.get("PATH_INFO", ""))
         if not path.startswith(f"{API}/"):
             return self._inner(environ, start_response)
-        response = self._answer(environ, path.removeprefix(API))
+        try:
+            response = self._answer(environ, path.removeprefix(API))
+        except _Closed:
+            _hang_up(environ)
+            raise
         return response(environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment, path: str) -> Response:
+        interrupted = self._interrupted  # before the request can be seen by whoever interrupts it
         request_id = _named(environ)
         try:
             body = _read(environ)
         except HTTPException as error:  # too long, or the client has gone before it was complete
             return fault_answers.error(error.code or _BROKEN, error.description or "", request_id)
-        method = str(environ["REQUEST_METHOD"])
-        fault = self.faults.meet(method, path)
-        number = self.log.begin(
-            Asked(
-                method=method,
-                path=path,
-                query=readable_query(parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
-                body=readable_body(body),
-                request_id=request_id,
-                started=datetime.now(UTC),
-                fault=fault.id if fault else None,
-            )
-        )
+        fault = self.faults.meet(environ["REQUEST_METHOD"], path)
+        number = self.log.begin(replace(_asked(environ, path, body), fault=fault.id if fault else None))
         status: int | Literal["closed"] = _BROKEN
         try:
-            response = self._disturbed(environ, fault.effect if fault else _NOTHING, request_id)
+            response = self._disturbed(environ, fault.effect if fault else _NOTHING, interrupted)
             status = response.status_code
         except _Closed:
             status = "closed"
@@ -88,15 +83,15 @@ class Disturbing:
             self.log.end(number, status)
         return response
 
-    def _disturbed(self, environ: WSGIEnvironment, effect: Effect, request_id: str) -> Response:
-        interrupted = self._interrupted
+    def _disturbed(self, environ: WSGIEnvironment, effect: Effect, interrupted: threading.Event) -> Response:
         if interrupted.wait(effect.delay_before) or effect.close == "before":
-            raise _closed(environ)
+            raise _Closed("A fault has closed the connection.")
         response = Response.from_app(self._inner, environ, buffered=True) if effect.works else Response()
         if interrupted.wait(effect.delay_after) or effect.close == "after":
-            raise _closed(environ)
+            raise _Closed("A fault has closed the connection.")
         if effect.status is None:
             return response
+        request_id = environ["HTTP_X_REQUEST_ID"]
         return fault_answers.answer(effect.status, request_id, body=effect.body, retry_after=effect.retry_after)
 
 
@@ -104,13 +99,12 @@ class _Closed(ConnectionAbortedError):
     """A connection that a fault has closed; werkzeug's server takes it for one that the client has dropped."""
 
 
-def _closed(environ: WSGIEnvironment) -> _Closed:
+def _hang_up(environ: WSGIEnvironment) -> None:
     """Close the client's connection, without a byte."""
     connection = environ.get("werkzeug.socket")
     if isinstance(connection, socket.socket):
         with contextlib.suppress(OSError):  # the client has closed it first
             connection.shutdown(socket.SHUT_RDWR)
-    return _Closed("A fault has closed the connection.")
 
 
 def _named(environ: WSGIEnvironment) -> str:
@@ -129,3 +123,14 @@ def _read(environ: WSGIEnvironment) -> bytes:
     environ["wsgi.input"] = io.BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
     return body
+
+
+def _asked(environ: WSGIEnvironment, path: str, body: bytes) -> Asked:
+    return Asked(
+        method=environ["REQUEST_METHOD"],
+        path=path,
+        query=readable_query(parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
+        body=readable_body(body),
+        request_id=environ["HTTP_X_REQUEST_ID"],
+        started=datetime.now(UTC),
+    )
