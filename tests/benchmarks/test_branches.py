@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import subprocess
-import tempfile
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from tests.benchmarks.places import Place, folder_in, reflink
 
 import local_postgres
 from flask_branches import urls
-from flask_branches.backends.postgres_clone import _can_clone
 from local_postgres import folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from flask import Flask
 
@@ -32,8 +28,6 @@ pytestmark = pytest.mark.benchmark
 _MB = 2**20
 # By size in MB: how often each way is tried, and how often the best of them and a branch are measured.
 _ROUNDS = {8: (5, 31), 100: (3, 11), 1000: (1, 5)}
-_IMAGE = 12 * 1024 * _MB
-_MAKING = {"xfs": ["mkfs.xfs", "-q", "-m", "reflink=1"], "btrfs": ["mkfs.btrfs", "-q"]}
 _SMALLEST = 7.5
 _WAYS = {
     "WAL_LOG": ("WAL_LOG", None),
@@ -42,33 +36,17 @@ _WAYS = {
 }
 
 
-@dataclass(frozen=True)
-class Place:
-    """A folder, and what it lies on."""
-
-    name: str
-    folder: Path
-
-    def __str__(self) -> str:
-        found = subprocess.run(["stat", "-f", "-c", "%T", self.folder], capture_output=True, text=True, check=False)
-        return f"{self.name} ({found.stdout.strip() or 'unknown'})"
-
-    def has_room_for(self, size: int) -> bool:
-        """Whether a database, its copy, and a log of both fit in."""
-        return shutil.disk_usage(self.folder).free > (5 * size + 1024) * _MB
-
-
 @pytest.fixture(scope="module", params=["disk", "memory", "reflink"])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A file system, each of its kind, whose folders a server's account can enter."""
     if request.param == "reflink":
-        with _reflink() as folder:
+        with reflink() as folder:
             yield Place(request.param, folder)
         return
     base = "/dev/shm" if request.param == "memory" else "/var/tmp"  # noqa: S108  a folder of one's own is made there
     if not os.access(base, os.W_OK):
         pytest.skip(f"{base} cannot be written to")
-    with _folder(base) as folder:
+    with folder_in(base) as folder:
         yield Place(request.param, folder)
 
 
@@ -203,45 +181,3 @@ def _cluster(place: Place, *, throwaway: bool) -> Iterator[str]:
     finally:
         cluster.stop()
         folders.discard(cluster.home)
-
-
-@contextmanager
-def _folder(base: str) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="flask_branches-", dir=base))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def _reflink() -> Iterator[Path]:
-    """A file system that shares blocks: the disk's own, or one mounted from a file, where this account may mount."""
-    with _folder("/var/tmp") as folder:  # noqa: S108  made with a name that nobody guesses
-        if _can_clone(folder):
-            yield folder
-            return
-        image, mounted = folder / "image", folder / "mounted"
-        if shutil.disk_usage(folder).free < _IMAGE:
-            pytest.skip("there is no room for a file system in a file")
-        mounted.mkdir()
-        with image.open("wb") as file:
-            file.truncate(_IMAGE)
-        if not any(_mount(kind, image, mounted) for kind in _MAKING):
-            pytest.skip("no file system that shares blocks: none can be mounted (root, mkfs.xfs or mkfs.btrfs)")
-        try:
-            mounted.chmod(0o755)
-            yield mounted
-        finally:
-            subprocess.run(["umount", mounted], check=True)
-
-
-def _mount(kind: str, image: Path, mounted: Path) -> bool:
-    try:
-        commands: list[list[str | Path]] = [[*_MAKING[kind], image], ["mount", "-o", "loop", image, mounted]]
-        for command in commands:
-            subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return True

@@ -45,7 +45,8 @@ def _again(emulator: Emulator, project: Project) -> Project:
 
 def _fill(project: Project, branch: str | None = None, value: int = 1) -> None:
     project.query("CREATE TABLE IF NOT EXISTS kept (n integer)", branch)
-    project.query(f"INSERT INTO kept VALUES ({value})", branch)
+    with project.connect(branch) as connection:
+        connection.execute("INSERT INTO kept VALUES (%s)", [value])
 
 
 @pytest.mark.parametrize("end", [Emulator.stop, Emulator.kill], ids=["stopped", "killed"])
