@@ -40,7 +40,8 @@ def clean_environment() -> dict[str, str]:
 
 def start_command(*arguments: str | os.PathLike[str], **options: Any) -> subprocess.Popen[str]:
     """Start `neon-emulator` with arguments."""
-    command = [sys.executable, "-c", "from neon_emulator.cli import main; main()", *map(os.fspath, arguments)]
+    words = [os.fspath(word) for word in arguments]
+    command = [sys.executable, "-c", "from neon_emulator.cli import main; main()", *words]
     settings: dict[str, Any] = {
         "stdout": subprocess.PIPE,
         "text": True,
