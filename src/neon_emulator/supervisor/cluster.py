@@ -1,0 +1,298 @@
+"""One cluster: its folder, its server while somebody needs it, and what is known of it while nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from local_postgres import Address
+from neon_emulator.engine import ClusterFailed, ClusterMissing
+from neon_emulator.supervisor import catalog, postgres, server_settings
+from neon_emulator.supervisor.commands import write_file
+from neon_emulator.supervisor.initdb import SUPERUSER
+from neon_emulator.supervisor.superuser import Superuser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from neon_emulator.supervisor.catalog import Rest
+    from neon_emulator.supervisor.history import History
+    from neon_emulator.supervisor.postgres import Place, Postgres
+    from neon_emulator.supervisor.superuser import Row, Values
+
+_END_SESSIONS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND usename <> 'cloud_admin' AND (%(role)s::text IS NULL OR usename = %(role)s)
+"""
+_BUSY = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND usename <> 'cloud_admin' AND state IS DISTINCT FROM 'idle')
+"""
+LINGER = 5.0
+"""Seconds that a server runs on when nobody needs it any more: the next to need it is often near."""
+
+_VERIFIER = "SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin"
+
+
+class Cluster:
+    """A cluster that is complete on the disk."""
+
+    def __init__(
+        self, place: Place, history: History | None, linger: float, on_exit: Callable[[Cluster], None]
+    ) -> None:
+        """Take over a folder; nothing is started.
+
+        Args:
+            place: where it lies.
+            history: its past, where that is kept.
+            linger: seconds that its server runs on when nobody needs it any more.
+            on_exit: called when the server has ended by itself.
+        """
+        self.place = place
+        self.history = history
+        self.linger = linger
+        self.tending = asyncio.Lock()
+        self._on_exit = on_exit
+        self._address = Address(str(place.sockets), place.number, SUPERUSER)
+        self._session = Superuser(self._address.conninfo())
+        self._server: Postgres | None = None
+        self._archiving = False
+        self._stopping = False
+        self._holds = 0
+        self._changing = asyncio.Lock()
+        self._copies = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._watch: asyncio.Task[None] | None = None
+        self._stopper: asyncio.Task[None] | None = None
+        self._stops: set[asyncio.Task[None]] = set()
+        self._doomed = False
+
+    @property
+    def id(self) -> str:
+        """Its name, which is that of its folder."""
+        return self.place.folder.name
+
+    @property
+    def running(self) -> bool:
+        """Whether its server takes connections."""
+        return self._server is not None
+
+    @property
+    def is_archiving(self) -> bool:
+        """Whether its server puts the write-ahead log aside."""
+        return self.running and self._archiving
+
+    def conninfo(self, database: str = "postgres") -> str:
+        """The superuser's connection string."""
+        return self._address.conninfo(database)
+
+    def rest(self) -> Rest | None:
+        """What is known of it while it does not run; None where it was not stopped in order."""
+        try:
+            return catalog.load(self._rest_path.read_text())
+        except FileNotFoundError:
+            return None
+
+    def write_rest(self, rest: Rest) -> None:
+        """Keep what is known of it until its next start."""
+        write_file(self._rest_path, catalog.dump(rest), self.place.account)
+
+    async def ask(self, query: str, values: Values = ()) -> list[Row]:
+        """Run a statement as the superuser in the running server, and return its rows."""
+        return await self._session.ask(query, values)
+
+    async def look(self) -> Rest:
+        """What it holds now; a stopped one is started only where it was not stopped in order."""
+        if not self.running and (rest := self.rest()) is not None:
+            return rest
+        async with self.used():
+            return await catalog.read(self._session.ask)
+
+    async def acquire(self, extra: Mapping[str, str] | None = None) -> Path:
+        """Start it where it is stopped, and keep it running until :meth:`release`; return its socket.
+
+        Args:
+            extra: settings of this start.
+
+        Raises:
+            ClusterFailed: where the server does not start.
+            ClusterMissing: where it is deleted meanwhile.
+        """
+        self._holds += 1
+        self._keep_running()
+        if self.running and not self._stopping and not self._doomed:
+            return self.place.socket
+        try:
+            async with self._changing:
+                await self._start(extra)
+        except BaseException:
+            self._holds -= 1
+            raise
+        return self.place.socket
+
+    async def release(self, linger: float) -> None:
+        """Give back a hold; the last one gone, the server is stopped after some seconds, at once for 0."""
+        self._holds -= 1
+        if linger == 0 and self.running and (self._holds or self._copies):
+            await self.end_sessions()
+        if self._holds:
+            return
+        if linger == 0 and not self._copies:
+            await self._stop_unless_held()
+        else:
+            self._stop_later(linger)
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[None]:
+        """Keep it running for the time of a block."""
+        await self.acquire()
+        try:
+            yield
+        finally:
+            await self.release(self.linger)
+
+    @asynccontextmanager
+    async def copied(self) -> AsyncIterator[None]:
+        """Keep it from starting, stopping and being deleted for the time of a block: as it is, running or stopped.
+
+        A stopped one is at rest: one that was not stopped in order is started first.
+        """
+        async with self._changing:
+            self._check()
+            if not self.running and self.rest() is None:
+                await self._start(None)
+                self._stop_later(self.linger)
+            self._copies += 1
+            self._calm.clear()
+        try:
+            yield
+        finally:
+            self._copies -= 1
+            if not self._copies:
+                self._calm.set()
+
+    async def verifier(self, role: str) -> str | None:
+        """The verifier of a role that may log in; None for any other role, and where the server does not run."""
+        rows = await self._session.ask(_VERIFIER, [role]) if self.running else []
+        return rows[0][0] if rows else None
+
+    async def busy(self) -> bool:
+        """Whether a client is in a transaction."""
+        return self.running and bool((await self._session.ask(_BUSY))[0][0])
+
+    async def end_sessions(self, role: str | None = None) -> None:
+        """End the clients' sessions, of one role or of all."""
+        if self.running:
+            await self._session.ask(_END_SESSIONS, {"role": role})
+
+    async def restart(self) -> None:
+        """Stop the server in order where it runs, and start it again where somebody holds it."""
+        async with self._changing:
+            await self._calm.wait()
+            await self._stop()
+            if self._holds:
+                await self._start(None)
+
+    async def close(self, *, immediate: bool = False, doomed: bool = False) -> None:
+        """Stop the server, whoever holds it.
+
+        Args:
+            immediate: at once; it recovers at its next start.
+            doomed: wait for copies first, and refuse every later start.
+        """
+        self._doomed = self._doomed or doomed
+        self._keep_running()
+        if doomed and self.running:
+            await self.end_sessions()
+        async with self._changing:
+            if doomed:
+                await self._calm.wait()
+            await self._stop(immediate=immediate)
+
+    def _check(self) -> None:
+        if self._doomed:
+            raise ClusterMissing(f"The cluster {self.id} is being deleted.")
+
+    async def _start(self, extra: Mapping[str, str] | None) -> None:
+        """Start the server where it does not run; the caller holds the lock."""
+        self._check()
+        if self.running:
+            return
+        await self._calm.wait()
+        self._check()
+        self._rest_path.unlink(missing_ok=True)
+        self._archiving = self.history is not None
+        place = self.place
+        options = server_settings.options(
+            place.binaries.version, place.sockets, place.number, archiving=self._archiving, extra=extra
+        )
+        self._server = await postgres.Postgres.start(place, options)
+        self._watch = asyncio.create_task(self._notice_end(self._server))
+
+    async def _stop(self, *, immediate: bool = False) -> None:
+        """Stop the server where it runs; the caller holds the lock."""
+        server = self._server
+        if server is None:
+            return
+        self._stopping = True
+        try:
+            rest = None if immediate else await self._last_look()
+            server.stopping = True
+            await self._session.close()
+            await server.stop(immediate=immediate)
+            if rest is not None and server.ended_well:
+                self.write_rest(rest)
+        finally:
+            self._server, self._stopping = None, False
+
+    async def _last_look(self) -> Rest | None:
+        """What the server holds in the end: with the clients gone, nobody changes any more what is read."""
+        try:
+            await self.end_sessions()
+            return await catalog.read(self._session.ask)
+        except ClusterFailed:  # killed meanwhile; the next start recovers it
+            return None
+
+    async def _stop_unless_held(self) -> None:
+        while self._holds == 0 and self.running:
+            await self._calm.wait()
+            async with self._changing:
+                if self._holds == 0 and not self._copies:
+                    await self._stop()
+
+    def _stop_later(self, linger: float) -> None:
+        self._keep_running()
+
+        async def stop() -> None:
+            await asyncio.sleep(linger)
+            # From here on nobody cancels: a stop that has begun comes to its end.
+            self._stopper = None
+            await self._stop_unless_held()
+
+        self._stopper = asyncio.create_task(stop())
+        self._stops.add(self._stopper)
+        self._stopper.add_done_callback(self._stops.discard)
+
+    def _keep_running(self) -> None:
+        if self._stopper is not None:
+            self._stopper.cancel()
+            self._stopper = None
+
+    async def _notice_end(self, server: Postgres) -> None:
+        await server.wait()
+        if server.stopping:
+            return
+        async with self._changing:
+            if self._server is server:
+                self._server = None
+                await self._session.close()
+                with suppress(ClusterFailed):  # the next start says so again
+                    await postgres.end_leftovers(self.place)
+        self._on_exit(self)
+
+    @property
+    def _rest_path(self) -> Path:
+        return self.place.folder / "catalog.json"

@@ -1,0 +1,243 @@
+"""All clusters of one emulator: made, copied, started while somebody needs them, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from neon_emulator.engine import ClusterMissing, EngineError
+from neon_emulator.supervisor import postgres, recovery, schemas
+from neon_emulator.supervisor.cluster import LINGER
+from neon_emulator.supervisor.copying import shares_blocks
+from neon_emulator.supervisor.history import History
+from neon_emulator.supervisor.making import Maker
+from neon_emulator.supervisor.tending import Tender
+from neon_emulator.supervisor.workshop import GONE, Workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from local_postgres import Account, Binaries
+    from neon_emulator.engine import Catalog, KnownCluster, Made, Point, Window
+    from neon_emulator.supervisor.cluster import Cluster
+
+_log = logging.getLogger(__name__)
+_TEND_SECONDS = 2.0
+
+
+class Clusters:
+    """The clusters in a folder that no other process uses.
+
+    Args:
+        home: the folder; it belongs to the account.
+        binaries: the Postgres that runs them.
+        account: who runs the servers.
+        history_bytes: how much of each cluster's past is kept.
+        linger: seconds that a server runs on when nobody needs it any more.
+    """
+
+    on_exit: Callable[[str], None] | None = None
+    """Called with the id of a cluster whose server has ended by itself; its holds remain."""
+
+    def __init__(
+        self, home: Path, binaries: Binaries, account: Account, *, history_bytes: int = 1 << 30, linger: float = LINGER
+    ) -> None:
+        """Take the wishes down; :meth:`adopt` begins."""
+        self._workshop = Workshop(home, binaries, account, linger, self._notice_exit)
+        self._history_bytes = history_bytes
+        self._tender: Tender
+        self._maker: Maker
+        self._tending: asyncio.Task[None] | None = None
+
+    async def adopt(self, known: Sequence[KnownCluster]) -> None:
+        """Take over the clusters on record, once, before anything else; delete every other folder.
+
+        Raises:
+            ClusterMissing: for one on record that has no folder.
+        """
+        workshop = self._workshop
+        workshop.open()
+        sharing = await shares_blocks(workshop.folder, workshop.account)
+        self._tender = Tender(self._history_bytes, workshop.turns, sharing=sharing)
+        self._maker = Maker(workshop, self._tender)
+        history = {each.id: each.history for each in known}
+        missing = sorted(name for name in history if not (workshop.folder / name / "data").is_dir())
+        if missing:
+            raise ClusterMissing(f"Clusters on record have no folder in {workshop.folder}: {', '.join(missing)}.")
+        taken = [workshop.take(path.name, history=history.get(path.name, False)) for path in workshop.folder.iterdir()]
+        await asyncio.gather(*(self._adopt(cluster, known=cluster.id in history) for cluster in taken))
+        self._tending = asyncio.create_task(self._tend_forever())
+
+    async def new(self, *, owner: str, verifier: str, database: str) -> Made:
+        """Make a cluster with an owner role and its database; its past is kept from now on.
+
+        Args:
+            owner: the role, which is no superuser.
+            verifier: its password as SCRAM keeps it.
+            database: the database.
+
+        Raises:
+            ClusterFailed: where Postgres fails.
+        """
+        return await self._maker.new(owner=owner, verifier=verifier, database=database)
+
+    async def branch(self, source: str, *, at: Point | None, verifiers: Mapping[str, str], history: bool) -> Made:
+        """Copy a cluster that may be running and busy, at its head or at a past point.
+
+        Args:
+            source: the cluster.
+            at: a point of its past; None for the head.
+            verifiers: passwords, as SCRAM keeps them, that roles have in the copy; roles that it lacks are left out.
+            history: whether the copy's past is kept from now on.
+
+        Raises:
+            ClusterFailed: where Postgres, or the copy, fails.
+            ClusterMissing: where there is no such cluster.
+            OutsideWindow: for a point before or after what is kept.
+            NoHistory: for a point where none is.
+        """
+        cluster = self._find(source)
+        if at is None:
+            return await self._maker.copy(cluster, verifiers, history=history)
+        return await self._maker.copy_past(cluster, at, verifiers, history=history)
+
+    async def schema_only(self, source: str, *, at: Point | None) -> Made:
+        """Make a cluster with the roles, passwords, databases and schemas of another, without rows; past kept."""
+        return await self._maker.copy_schema(self._find(source), at)
+
+    async def delete(self, cluster: str) -> None:
+        """Stop a cluster and delete its folder, once copies of it are made; without effect where there is none."""
+        if cluster in self._workshop.clusters:
+            await self._workshop.delete(self._find(cluster))
+
+    async def keep_history(self, cluster: str, *, keep: bool) -> None:
+        """Begin to keep a cluster's past from now on, or delete what was kept.
+
+        A server that runs is started anew to begin, which ends its sessions.
+        """
+        found = self._find(cluster)
+        folder = found.place.folder / "history"
+        if not keep:
+            async with found.tending:
+                found.history = None
+                self._workshop.remove(folder)
+            return
+        if found.history is None:
+            found.history = History(folder, self._workshop.account)
+            if found.running and not found.is_archiving:
+                await found.restart()
+        await self._tender.begin(found)
+
+    async def prune_history(self, cluster: str, before: datetime) -> None:
+        """Let go of a cluster's past before a time; without effect where it is not kept."""
+        found = self._find(cluster)
+        async with found.tending:
+            if found.history is not None:
+                await found.history.forget_before(before)
+
+    async def window(self, cluster: str) -> Window:
+        """The past that is kept.
+
+        Raises:
+            NoHistory: where none is.
+        """
+        return await recovery.window(self._find(cluster))
+
+    async def tend(self, cluster: str) -> None:
+        """One round of what is done for a cluster's history every few seconds while its server runs."""
+        await self._tender.tend(self._find(cluster))
+
+    async def catalog(self, cluster: str) -> Catalog:
+        """A cluster's roles and databases; one that was stopped in order is not started for it."""
+        return (await self._find(cluster).look()).catalog
+
+    async def dump_schema(self, cluster: str, database: str) -> str:
+        """The schema of a database, as pg_dump writes it."""
+        found = self._find(cluster)
+        async with found.used():
+            return await schemas.dump_schema(found, database)
+
+    async def acquire(self, cluster: str) -> Path:
+        """Start a cluster where it is stopped, keep it running until :meth:`release`, and return its socket.
+
+        Raises:
+            ClusterFailed: where the server does not start.
+            ClusterMissing: where there is no such cluster.
+        """
+        return await self._find(cluster).acquire()
+
+    async def release(self, cluster: str, *, linger: float | None = None) -> None:
+        """Give back a hold; the last one gone, the server is stopped; without effect on a cluster that was deleted.
+
+        Args:
+            cluster: the cluster.
+            linger: seconds until then. 0: all clients' sessions end now, with 57P01, even where others hold the
+                cluster too.
+        """
+        found = self._workshop.clusters.get(cluster)
+        if found is not None:
+            await found.release(found.linger if linger is None else linger)
+
+    def running(self, cluster: str) -> Path | None:
+        """The socket of a cluster that runs."""
+        found = self._workshop.clusters.get(cluster)
+        return found.place.socket if found is not None and found.running else None
+
+    async def verifier(self, cluster: str, role: str) -> str | None:
+        """The verifier of a role's password, in a cluster that runs; None for a role that may not log in."""
+        return await self._find(cluster).verifier(role)
+
+    async def busy(self, cluster: str) -> bool:
+        """Whether a client of a cluster is in a transaction."""
+        return await self._find(cluster).busy()
+
+    async def end_sessions(self, cluster: str, role: str | None = None) -> None:
+        """End the sessions of a cluster's clients with 57P01: those of one role, or all."""
+        await self._find(cluster).end_sessions(role)
+
+    def conninfo(self, cluster: str, database: str = "postgres") -> str:
+        """The connection string of the superuser, for a cluster that runs."""
+        return self._find(cluster).conninfo(database)
+
+    async def close(self, *, immediate: bool) -> None:
+        """Stop all servers: in order, or at once, to be recovered at their next start."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
+        clusters = self._workshop.clusters.values()
+        await asyncio.gather(*(cluster.close(immediate=immediate) for cluster in clusters))
+        await self._workshop.close()
+
+    def _find(self, cluster: str) -> Cluster:
+        return self._workshop.find(cluster)
+
+    async def _adopt(self, cluster: Cluster, *, known: bool) -> None:
+        workshop, folder = self._workshop, cluster.place.folder
+        await postgres.end_leftovers(cluster.place)
+        if not known:
+            await workshop.delete_now(cluster)
+            return
+        workshop.clusters[cluster.id] = cluster
+        for path in folder.glob(f"*{GONE}*") if cluster.history else folder.glob("history*"):
+            await workshop.remove_now(path)
+        if cluster.history is not None:
+            await cluster.history.sweep()
+
+    def _notice_exit(self, cluster: Cluster) -> None:
+        if self.on_exit is not None and cluster.id in self._workshop.clusters:
+            self.on_exit(cluster.id)
+
+    async def _tend_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_TEND_SECONDS)
+            due = [each for each in self._workshop.clusters.values() if each.is_archiving and not each.tending.locked()]
+            await asyncio.gather(*map(self._tend, due))
+
+    async def _tend(self, cluster: Cluster) -> None:
+        try:
+            await self._tender.tend(cluster)
+        except EngineError as error:  # the next round tries again
+            _log.warning("The past of %s is not brought up to date: %s", cluster.id, error)

@@ -1,0 +1,88 @@
+"""A new cluster's data, as initdb makes it: made once, and copied from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_postgres import folders
+from local_postgres.errors import FolderError
+from neon_emulator.engine import ClusterFailed
+from neon_emulator.supervisor.commands import run, tail
+from neon_emulator.supervisor.copying import copy_tree
+from neon_emulator.supervisor.server_settings import SEGMENT
+
+if TYPE_CHECKING:
+    from local_postgres import Account, Binaries
+
+SUPERUSER = "cloud_admin"
+_BUILTIN_LOCALE = 17
+
+
+async def make_data(target: Path, binaries: Binaries, account: Account) -> None:
+    """Make the data of a new cluster in a folder that is still missing.
+
+    Raises:
+        ClusterFailed: where initdb, or the copy, fails.
+    """
+    cached = await _cached(binaries, account)
+    if cached is None:
+        await _initdb(target, binaries, account)
+    else:
+        await copy_tree(cached, target, account)
+
+
+async def _cached(binaries: Binaries, account: Account) -> Path | None:
+    """The data to copy, made where it is missing; None where this account can keep none."""
+    try:
+        final = await _cache_path(binaries, account)
+        if not (final / "PG_VERSION").exists():
+            await _fill(final, binaries, account)
+        folders.make_private(final, account)
+    except (FolderError, OSError):
+        return None
+    return final
+
+
+async def _fill(final: Path, binaries: Binaries, account: Account) -> None:
+    new = folders.make_private(final.with_name(f"{final.name}.new-{secrets.token_hex(4)}"), account)
+    try:
+        await _initdb(new, binaries, account)
+        new.rename(final)
+    except OSError:
+        if not (final / "PG_VERSION").exists():  # else another process was faster
+            raise
+    finally:
+        folders.remove_tree(new)
+
+
+async def _cache_path(binaries: Binaries, account: Account) -> Path:
+    version = await run(account, binaries.tool("postgres"), "--version")
+    key = "\n".join([version.output, *_options(binaries.version), account.name])
+    name = f"neon_emulator-initdb-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return _cache_folder(account) / name
+
+
+def _cache_folder(account: Account) -> Path:
+    if not account.is_own:
+        return folders.shelter(account)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base.mkdir(parents=True, exist_ok=True)
+    return base
+
+
+async def _initdb(target: Path, binaries: Binaries, account: Account) -> None:
+    result = await run(account, binaries.tool("initdb"), "-D", target, *_options(binaries.version))
+    if result.status != 0:
+        raise ClusterFailed(f"initdb failed for a new cluster:{tail(result.output + result.complaints)}")
+
+
+def _options(version: int) -> list[str]:
+    options = [f"--username={SUPERUSER}", "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8"]
+    options += ["--locale=C", "--no-sync", f"--wal-segsize={SEGMENT >> 20}"]
+    if version >= _BUILTIN_LOCALE:
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return options

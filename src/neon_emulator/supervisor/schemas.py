@@ -1,0 +1,59 @@
+"""What a cluster has without its rows: roles, databases, schemas, taken and given by Postgres's own programs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from neon_emulator.engine import ClusterFailed
+from neon_emulator.supervisor.commands import run, tail
+
+if TYPE_CHECKING:
+    from neon_emulator.supervisor.cluster import Cluster
+
+# The superuser is there already.
+_SUPERUSER = re.compile(r"^(CREATE|ALTER) ROLE cloud_admin\b.*;\n", re.MULTILINE)
+# A guard against what a foreign server might dump, with a key that is another one every time.
+_GUARD = re.compile(r"^\\(un)?restrict \w+\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Texts for psql: of the roles with their passwords, and of every database."""
+
+    roles: str
+    databases: tuple[str, ...]
+    default: str
+
+
+async def dump_schema(cluster: Cluster, database: str) -> str:
+    """The schema of a running cluster's database; the same text for the same schema."""
+    text = await _do(cluster, "pg_dump", "--schema-only", f"--dbname={cluster.conninfo(database)}")
+    return _GUARD.sub("", text)
+
+
+async def take(cluster: Cluster) -> Outline:
+    """The outline of a running cluster."""
+    roles = await _do(cluster, "pg_dumpall", "--roles-only", f"--dbname={cluster.conninfo()}")
+    held = (await cluster.look()).catalog
+    names = [database.name for database in held.databases]
+    options = ("pg_dump", "--schema-only", "--create")
+    databases = [await _do(cluster, *options, f"--dbname={cluster.conninfo(name)}") for name in names]
+    default = await _do(cluster, "pg_dump", "--schema-only", f"--dbname={cluster.conninfo()}")
+    return Outline(_SUPERUSER.sub("", roles), tuple(databases), default)
+
+
+async def give(cluster: Cluster, outline: Outline) -> None:
+    """Make a new, running cluster what an outline says."""
+    options = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={cluster.conninfo()}")
+    for text in (outline.roles, *outline.databases, outline.default):
+        await _do(cluster, *options, text=text)
+
+
+async def _do(cluster: Cluster, program: str, *options: str, text: str | None = None) -> str:
+    place = cluster.place
+    result = await run(place.account, place.binaries.tool(program), *options, text=text)
+    if result.status != 0:
+        raise ClusterFailed(f"{program} failed for {cluster.id}:{tail(result.complaints)}")
+    return result.output
