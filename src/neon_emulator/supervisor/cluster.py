@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local_postgres import Address
 from neon_emulator.engine import ClusterFailed, ClusterMissing
@@ -14,7 +14,7 @@ from neon_emulator.supervisor.initdb import SUPERUSER
 from neon_emulator.supervisor.superuser import Superuser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
     from pathlib import Path
 
     from neon_emulator.supervisor.catalog import Rest
@@ -22,18 +22,8 @@ if TYPE_CHECKING:
     from neon_emulator.supervisor.postgres import Place, Postgres
     from neon_emulator.supervisor.superuser import Row, Values
 
-_END_SESSIONS = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND usename <> 'cloud_admin' AND (%(role)s::text IS NULL OR usename = %(role)s)
-"""
-_BUSY = """
-SELECT EXISTS (SELECT FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND usename <> 'cloud_admin' AND state IS DISTINCT FROM 'idle')
-"""
 LINGER = 5.0
 """Seconds that a server runs on when nobody needs it any more: the next to need it is often near."""
-
-_VERIFIER = "SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin"
 
 
 class Cluster:
@@ -109,7 +99,7 @@ class Cluster:
         if not self.running and (rest := self.rest()) is not None:
             return rest
         async with self.used():
-            return await catalog.read(self._session.ask)
+            return await self._session.look()
 
     async def acquire(self, extra: Mapping[str, str] | None = None) -> Path:
         """Start it where it is stopped, and keep it running until :meth:`release`; return its socket.
@@ -140,10 +130,9 @@ class Cluster:
             await self.end_sessions()
         if self._holds:
             return
+        stop = self._stop_later(linger)
         if linger == 0 and not self._copies:
-            await self._stop_unless_held()
-        else:
-            self._stop_later(linger)
+            await asyncio.shield(stop)
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
@@ -176,25 +165,20 @@ class Cluster:
 
     async def verifier(self, role: str) -> str | None:
         """The verifier of a role that may log in; None for any other role, and where the server does not run."""
-        rows = await self._session.ask(_VERIFIER, [role]) if self.running else []
-        return rows[0][0] if rows else None
+        return await self._session.verifier(role) if self.running else None
 
     async def busy(self) -> bool:
         """Whether a client is in a transaction."""
-        return self.running and bool((await self._session.ask(_BUSY))[0][0])
+        return self.running and await self._session.sees_work()
 
     async def end_sessions(self, role: str | None = None) -> None:
         """End the clients' sessions, of one role or of all."""
         if self.running:
-            await self._session.ask(_END_SESSIONS, {"role": role})
+            await self._session.end_sessions(role)
 
     async def restart(self) -> None:
         """Stop the server in order where it runs, and start it again where somebody holds it."""
-        async with self._changing:
-            await self._calm.wait()
-            await self._stop()
-            if self._holds:
-                await self._start(None)
+        await self._surely(self._restart())
 
     async def close(self, *, immediate: bool = False, doomed: bool = False) -> None:
         """Stop the server, whoever holds it.
@@ -205,8 +189,23 @@ class Cluster:
         """
         self._doomed = self._doomed or doomed
         self._keep_running()
-        if doomed and self.running:
-            await self.end_sessions()
+        await self._surely(self._close(immediate=immediate, doomed=doomed))
+
+    async def _surely(self, change: Coroutine[Any, Any, None]) -> None:
+        """Bring a change to its end, even where who asked for it is cancelled."""
+        task = asyncio.create_task(change)
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+        await asyncio.shield(task)
+
+    async def _restart(self) -> None:
+        async with self._changing:
+            await self._calm.wait()
+            await self._stop()
+            if self._holds:
+                await self._start(None)
+
+    async def _close(self, *, immediate: bool, doomed: bool) -> None:
         async with self._changing:
             if doomed:
                 await self._calm.wait()
@@ -251,8 +250,8 @@ class Cluster:
     async def _last_look(self) -> Rest | None:
         """What the server holds in the end: with the clients gone, nobody changes any more what is read."""
         try:
-            await self.end_sessions()
-            return await catalog.read(self._session.ask)
+            await self._session.end_sessions()
+            return await self._session.look()
         except ClusterFailed:  # killed meanwhile; the next start recovers it
             return None
 
@@ -263,7 +262,7 @@ class Cluster:
                 if self._holds == 0 and not self._copies:
                     await self._stop()
 
-    def _stop_later(self, linger: float) -> None:
+    def _stop_later(self, linger: float) -> asyncio.Task[None]:
         self._keep_running()
 
         async def stop() -> None:
@@ -275,6 +274,7 @@ class Cluster:
         self._stopper = asyncio.create_task(stop())
         self._stops.add(self._stopper)
         self._stopper.add_done_callback(self._stops.discard)
+        return self._stopper
 
     def _keep_running(self) -> None:
         if self._stopper is not None:

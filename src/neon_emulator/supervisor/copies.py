@@ -16,7 +16,7 @@ from neon_emulator.engine import ClusterFailed
 from neon_emulator.supervisor import catalog, wal
 from neon_emulator.supervisor.catalog import Rest
 from neon_emulator.supervisor.commands import write_file
-from neon_emulator.supervisor.copying import copy_entries, copy_tree
+from neon_emulator.supervisor.copying import copy_changing, copy_entries, copy_tree
 from neon_emulator.supervisor.server_settings import SEGMENT
 from neon_emulator.supervisor.superuser import connect
 
@@ -116,7 +116,7 @@ async def _copy_files(source: Path, target: Path, account: Account) -> None:
     names = set(os.listdir(source)) - _LEFT_OUT  # noqa: PTH208 - names are what is wanted
     for name in (names & _EMPTY) | {"pg_wal"}:
         folders.make_private(target / name, account)
-    await copy_entries([source / name for name in sorted(names - _EMPTY)], target, account, vanishing=True)
+    await copy_changing(source, sorted(names - _EMPTY), target, account)
     write_file(target / _CONTROL, _read_control(source / _CONTROL), account)
 
 
@@ -134,7 +134,7 @@ def _read_control(path: Path) -> bytes:
 async def _copy_wal(source: Path, target: Path, label: Label, stop: int, account: Account) -> None:
     names = wal.segment_names(label.timeline, label.start, stop)
     names += [name for name in os.listdir(source) if name.endswith(".history")]  # noqa: PTH208 - names are wanted
-    await copy_entries([source / name for name in names], target, account)
+    await copy_entries(source, names, target, account)
     if stop % SEGMENT:
         # The server goes on in the same file: what comes after the copy's end is not the copy's.
         last = target / wal.segment_name(label.timeline, stop)

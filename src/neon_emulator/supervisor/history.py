@@ -101,8 +101,7 @@ class History:
 
     def kept_bytes(self) -> int:
         """The room that bases and log take."""
-        log = sum(path.stat().st_blocks for path in self.wal.iterdir()) * _BLOCK
-        return log + sum(base.size for base in self.bases)
+        return sum(map(_room, self.wal.iterdir())) + sum(base.size for base in self.bases)
 
     async def forget_before(self, time: datetime) -> None:
         """Let go of what lies before a time."""
@@ -148,4 +147,12 @@ class History:
 
 def _is_before(name: str, first: str) -> bool:
     """Whether a file of the log is older than another, on whatever timeline."""
-    return len(name) == _SEGMENT_DIGITS and name[_TIMELINE_DIGITS:] < first[_TIMELINE_DIGITS:]
+    whole = len(name) >= _SEGMENT_DIGITS and not name.startswith(".")
+    return whole and name[_TIMELINE_DIGITS:_SEGMENT_DIGITS] < first[_TIMELINE_DIGITS:]
+
+
+def _room(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * _BLOCK
+    except FileNotFoundError:  # the server has just given it its name
+        return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neon_emulator.engine import Made
+from neon_emulator.engine import ClusterFailed, Made
 from neon_emulator.supervisor import copies, initdb, recovery, roles, schemas
 
 if TYPE_CHECKING:
@@ -79,13 +79,16 @@ class Maker:
 
     async def _copy_head(self, source: Cluster, target: Cluster) -> Rest | None:
         workshop = self._workshop
-        async with workshop.turns, source.copied():
+        async with source.copied(), workshop.turns:
             data, account = source.place.data, workshop.account
             if source.running:
                 taken = await copies.copy_running(source.conninfo(), data, target.place.data, account, whole=True)
                 return taken.rest
+            rest = source.rest()
+            if rest is None:
+                raise ClusterFailed(f"The server of {source.id} ended before it was copied.")
             await copies.copy_resting(data, target.place.data, account)
-            return source.rest()
+            return rest
 
     async def _finish(self, cluster: Cluster) -> Made:
         """What a running cluster begins with, once its past is kept where that is wanted."""

@@ -115,6 +115,6 @@ async def _ended(target: Cluster, base: Base, at: Point) -> Ended:
     timeline = target.place.data / "pg_wal" / wal.history_name(base.timeline + 1)
     lsn = wal.switch_point(timeline.read_text())
     if at.time is not None:
-        return Ended(lsn, at.time)
+        return Ended(lsn, at.time.astimezone(UTC))
     [(last,)] = await target.ask("SELECT pg_last_xact_replay_timestamp()")
     return Ended(lsn, last.astimezone(UTC) if isinstance(last, datetime) else base.time)

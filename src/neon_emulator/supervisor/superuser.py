@@ -9,6 +9,18 @@ from typing import Any
 import psycopg
 
 from neon_emulator.engine import ClusterFailed
+from neon_emulator.supervisor import catalog
+
+_BUSY = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+  WHERE backend_type = 'client backend' AND usename <> 'cloud_admin' AND state IS DISTINCT FROM 'idle')
+"""
+_END_SESSIONS = """
+SELECT CASE WHEN %(wait)s THEN pg_terminate_backend(pid, 5000) ELSE pg_terminate_backend(pid) END FROM pg_stat_activity
+  WHERE backend_type = 'client backend' AND usename <> 'cloud_admin'
+  AND (%(role)s::text IS NULL OR usename = %(role)s)
+"""
+_VERIFIER = "SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin"
 
 Row = tuple[Any, ...]
 Values = Sequence[object] | Mapping[str, object]
@@ -39,6 +51,24 @@ class Superuser:
                 return await self._try(query, values)
             except psycopg.Error as error:
                 raise ClusterFailed(f"A cluster's server failed: {error}") from error
+
+    async def look(self) -> catalog.Rest:
+        """What the cluster holds now."""
+        return await catalog.read(self.ask)
+
+    async def verifier(self, role: str) -> str | None:
+        """The verifier of a role that may log in; None for any other."""
+        rows = await self.ask(_VERIFIER, [role])
+        return rows[0][0] if rows else None
+
+    async def sees_work(self) -> bool:
+        """Whether a client is in a transaction."""
+        return bool((await self.ask(_BUSY))[0][0])
+
+    async def end_sessions(self, role: str | None = None) -> None:
+        """End the clients' sessions, of one role or of all."""
+        for wait in (False, True):  # all are told first, and only then each is waited for
+            await self.ask(_END_SESSIONS, {"role": role, "wait": wait})
 
     async def close(self) -> None:
         """End the session."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from neon_emulator.supervisor import copies, wal
@@ -69,14 +68,12 @@ class Tender:
         name = history.new_name()
         new = history.folder / name
         try:
-            async with self._turns, cluster.copied():
+            async with cluster.copied(), self._turns:
                 place = cluster.place
                 taken = await copies.copy_running(cluster.conninfo(), place.data, new, place.account, whole=False)
                 history.add(name, taken, 0 if self._sharing else await _size(cluster, history.folder / name))
-        except BaseException:
-            with suppress(OSError):
-                await history.sweep()
-            raise
+        finally:
+            await history.sweep()
 
 
 async def _size(cluster: Cluster, folder: object) -> int:
