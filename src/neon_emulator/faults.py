@@ -13,6 +13,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from neon_emulator.errors import NotAllowed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -61,10 +63,6 @@ class Fault:
         return self.method in {ANY, method} and _pattern(self.path).fullmatch(path) is not None
 
 
-class TooManyFaults(Exception):
-    """More rules than are kept."""
-
-
 class Faults:
     """The rules that are in force; safe to be used by several threads, each match counts once."""
 
@@ -77,11 +75,11 @@ class Faults:
         """Put rules after those that are there, and return them with their ids.
 
         Raises:
-            TooManyFaults: where it would be more than a thousand; none of them is added then.
+            NotAllowed: where it would be more than a thousand; none of them is added then.
         """
         with self._lock:
             if len(self._rules) + len(faults) > MOST:
-                raise TooManyFaults(
+                raise NotAllowed(
                     f"there are {len(self._rules)} faults, and at most {MOST} are kept: clear them with DELETE first"
                 )
             added = [replace(fault, id=next(self._ids)) for fault in faults]

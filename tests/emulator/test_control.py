@@ -109,7 +109,7 @@ def test_faults_are_listed_with_what_is_left(own_emulator: Callable[..., Emulato
         ({"delay_before": -1}, "delay_before: Must be greater than or equal to 0"),
         ({"delay": 1, "status": 500}, "delay: Unknown field"),
         ([{"status": 500}, {"status": 5}], "1.status: Must be greater than or equal to 400"),
-        ("now", "Invalid input type"),
+        ("now", "body: Invalid input type"),
     ],
 )
 def test_a_fault_that_is_none(api: Client, fault: object, said: str) -> None:
@@ -121,11 +121,12 @@ def test_a_fault_that_is_none(api: Client, fault: object, said: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["faults", "clock"])
-@pytest.mark.parametrize(("kind", "status"), [("application/json", 400), ("text/plain", 415)])
-def test_what_is_no_json(api: Client, path: str, kind: str, status: int) -> None:
+@pytest.mark.parametrize("body", [b"{", b"", b"[" * 100_000, b"\xff"])
+def test_what_is_no_json(api: Client, path: str, body: bytes) -> None:
     """A body that is no JSON is refused in the API's shape."""
-    answer = api.http.post(_url(api, path), content=b"{", headers={"Content-Type": kind})
-    assert (answer.status_code, answer.json()["code"]) == (status, "")
+    answer = api.http.post(_url(api, path), content=body)
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("invalid request: decode application/json: ")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_the_clock(own_emulator: Callable[..., Emulator]) -> None:
         ({}, "advance: either advance"),
         ({"advance": 1, "advance_to": "2999-01-01T00:00:00Z"}, "advance: either advance"),
         ({"back": 1}, "back: Unknown field"),
-        ([], "Invalid input type"),
+        ([], "body: Invalid input type"),
     ],
 )
 def test_a_move_that_is_none(api: Client, move: object, said: str) -> None:

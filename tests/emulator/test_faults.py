@@ -17,7 +17,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import create_environ, run_wsgi_app
 
 from neon_emulator.disturbing import LARGEST_BODY, Disturbing
-from neon_emulator.faults import Effect, Fault, Faults, TooManyFaults
+from neon_emulator.errors import NotAllowed
+from neon_emulator.faults import Effect, Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -279,7 +280,7 @@ def test_too_many_faults() -> None:
     """Beyond a thousand faults none is added, not even those that there would be room for."""
     faults = Faults()
     faults.add([Fault("*", "/**", 0, 1, Effect(status=500))] * 999)
-    with pytest.raises(TooManyFaults, match=r"there are 999 faults, and at most 1000 are kept"):
+    with pytest.raises(NotAllowed, match=r"there are 999 faults, and at most 1000 are kept"):
         faults.add([Fault("*", "/**", 0, 1, Effect(status=500))] * 2)
     assert len(faults.all()) == 999
 

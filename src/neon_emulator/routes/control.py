@@ -1,0 +1,191 @@
+"""The control of the emulator itself, below `/_emulator`: faults, what was asked, the clock, a fresh start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from flask import Blueprint, current_app, request
+from marshmallow import Schema, ValidationError
+
+from neon_emulator.control_schemas import FURTHEST, ClockSchema, FaultSchema, SinceSchema
+from neon_emulator.disturbing import Disturbing
+from neon_emulator.errors import InvalidRequest, NotAllowed
+from neon_emulator.faults import Effect, Fault
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask.typing import ResponseReturnValue
+
+    from neon_emulator.clock import Clock
+    from neon_emulator.requests_log import Asked
+
+EXTENSION = "neon_emulator_control"
+
+_NOTHING = Effect()
+
+
+class Controlled(Protocol):
+    """What of the emulator is controlled."""
+
+    @property
+    def clock(self) -> Clock:
+        """Its clock."""
+
+    def tick(self) -> None:
+        """Do everything that is due."""
+
+    def reset(self) -> None:
+        """Forget every project, and how far the clock was moved."""
+
+
+bp = Blueprint("control", __name__, url_prefix="/_emulator")
+
+
+def install(app: Flask) -> None:
+    """Put the control into an application, and around it the layer that everything asked of the API goes through."""
+    layer = Disturbing(app.wsgi_app)
+    app.wsgi_app = layer  # type: ignore[method-assign]
+    app.extensions[EXTENSION] = layer
+    app.register_blueprint(bp)
+
+
+@bp.get("/health")
+def health() -> ResponseReturnValue:
+    """Say that the emulator is up."""
+    return {"status": "ok", "version": version("questions")}
+
+
+@bp.get("/faults")
+def list_faults() -> ResponseReturnValue:
+    """List the faults with what is left of them."""
+    return {"faults": [_fault(fault) for fault in _layer().faults.all()]}
+
+
+@bp.post("/faults")
+def add_faults() -> ResponseReturnValue:
+    """Set a fault, or a list of them."""
+    asked = _json()
+    faults = _loaded(FaultSchema(many=isinstance(asked, list)), asked)
+    added = _layer().faults.add(faults if isinstance(faults, list) else [faults])
+    return {"faults": [_fault(fault) for fault in added]}, 201
+
+
+@bp.delete("/faults")
+def clear_faults() -> ResponseReturnValue:
+    """Forget every fault."""
+    _layer().faults.clear()
+    return "", 204
+
+
+@bp.get("/requests")
+def list_requests() -> ResponseReturnValue:
+    """List what was asked of the API, in order; with `since`, what came after the request of that number."""
+    since = _loaded(SinceSchema(), request.args.to_dict())["since"]
+    return {"requests": [_asked(asked) for asked in _layer().log.since(since)]}
+
+
+@bp.delete("/requests")
+def clear_requests() -> ResponseReturnValue:
+    """Forget what was asked; the numbers go on."""
+    _layer().log.clear()
+    return "", 204
+
+
+@bp.get("/clock")
+def show_clock() -> ResponseReturnValue:
+    """Tell the time that the emulator has, and how many seconds it is ahead of the machine's."""
+    now = _emulator().clock.now()
+    return {"now": _time(now), "offset": _emulator().clock.offset}
+
+
+@bp.post("/clock")
+def move_clock() -> ResponseReturnValue:
+    """Move the clock on; answered when everything that is due by then has been done."""
+    emulator = _emulator()
+    emulator.clock.advance(_seconds(_loaded(ClockSchema(), _json()), emulator.clock.now()))
+    emulator.tick()
+    return show_clock()
+
+
+@bp.post("/reset")
+def reset() -> ResponseReturnValue:
+    """Start anew: no project, no fault, no request, the machine's time; requests that a fault delays are dropped."""
+    layer = _layer()
+    layer.faults.clear()
+    layer.interrupt()
+    _emulator().reset()
+    layer.log.clear()
+    return "", 204
+
+
+def _layer() -> Disturbing:
+    return cast("Disturbing", current_app.extensions[EXTENSION])
+
+
+def _emulator() -> Controlled:
+    return cast("Controlled", current_app.extensions["neon_emulator"])
+
+
+def _json() -> object:
+    """What a request's body says.
+
+    Raises:
+        InvalidRequest: where it is no JSON.
+    """
+    try:
+        return json.loads(request.get_data())
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"invalid request: decode application/json: {error}") from error
+
+
+def _loaded(schema: Schema, asked: object) -> Any:  # noqa: ANN401 - what the schema makes
+    """What a schema makes of what was asked.
+
+    Raises:
+        NotAllowed: where it does not fit; the text names the key.
+    """
+    try:
+        return schema.load(cast("Any", asked))
+    except ValidationError as error:
+        raise NotAllowed(f"invalid request: {_first(error.messages)}") from error
+
+
+def _seconds(asked: dict[str, Any], now: datetime) -> float:
+    """How far the clock is to go, in seconds.
+
+    Raises:
+        NotAllowed: for a time that has passed, or is more than ten years away.
+    """
+    if "advance" in asked:
+        return float(asked["advance"])
+    seconds = (asked["advance_to"] - now).total_seconds()
+    if not 0 <= seconds <= FURTHEST:
+        raise NotAllowed(f"advance_to: the clock goes forward, at most {FURTHEST} seconds, and it is {_time(now)}")
+    return float(seconds)
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    effect = {key: value for key, value in asdict(fault.effect).items() if value != getattr(_NOTHING, key)}
+    return {"id": fault.id, "method": fault.method, "path": fault.path, "skip": fault.skip, "left": fault.left} | effect
+
+
+def _asked(asked: Asked) -> dict[str, Any]:
+    ended = asked.ended and _time(asked.ended)
+    return asdict(asked) | {"started": _time(asked.started), "ended": ended}
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _first(messages: Any, name: str = "") -> str:  # noqa: ANN401 - marshmallow's trees of messages
+    """The first message of a tree, after the name of its key: `0.status: Not a valid integer.`."""
+    if isinstance(messages, dict):
+        key, inner = next(iter(messages.items()))
+        key = "body" if key == "_schema" else str(key)
+        return _first(inner, f"{name}.{key}" if name else key)
+    return f"{name}: {messages[0] if isinstance(messages, list) else messages}"
