@@ -1,1 +1,3 @@
-"""The API over HTTP: one blueprint per section."""
+"""The API's paths, by its sections."""
+
+from __future__ import annotations

@@ -1,0 +1,118 @@
+"""The kinds of values that requests are made of; each takes its own JSON type and nothing that merely resembles it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?([Zz]|[+-]\d\d:\d\d)",
+    re.ASCII,
+)
+_LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}", re.ASCII)
+_ID = re.compile(r"[a-z0-9-]{1,60}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+class Text(fields.String):
+    """A text that SQLite and Postgres can both store."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+        text = str(super()._deserialize(value, attr, data, **kwargs))
+        if _UNSTORABLE.search(text):
+            raise ValidationError("holds a NUL character or a lone surrogate, which cannot be stored")
+        return text
+
+
+class Id(Text):
+    """The id of a project, a branch or an endpoint."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+        return _matching(_ID, super()._deserialize(value, attr, data, **kwargs), "^[a-z0-9-]{1,60}$")
+
+
+class Lsn(Text):
+    """A position in the write-ahead log."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+        return _matching(_LSN, super()._deserialize(value, attr, data, **kwargs), "an LSN such as 0/1DE2850").upper()
+
+
+class Instant(Text):
+    """A time with its zone (RFC 3339)."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - marshmallow's
+        text = super()._deserialize(value, attr, data, **kwargs)
+        found = _RFC_3339.fullmatch(text)
+        if not found:
+            raise ValidationError(f'"{text}" must be a time with its zone, such as 2026-01-31T12:00:00Z')
+        day, time, fraction, zone = found.groups()
+        zone = "+00:00" if zone in "Zz" else zone
+        try:
+            return datetime.fromisoformat(f"{day}T{time}.{(fraction or '0'):0<6}{zone}").astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise ValidationError(f'"{text}" is no time: {error}') from error
+
+
+class Flag(fields.Boolean):
+    """True or false."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:  # noqa: ANN401, ARG002 - marshmallow's
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
+class Whole(fields.Integer):
+    """A whole number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:  # noqa: ANN401, ARG002 - marshmallow's
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValidationError("must be a whole number")
+        return value
+
+
+class Decimal(fields.Float):
+    """A number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:  # noqa: ANN401, ARG002 - marshmallow's
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:  # noqa: PLR2004 - NaN too
+            raise ValidationError("must be a number")
+        return float(value)
+
+
+class Object(fields.Dict):
+    """An object whose fields are not looked at."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG002 - marshmallow's
+        if not isinstance(value, dict):
+            raise ValidationError("must be an object")
+        return value
+
+
+class QueryWhole(fields.Integer):
+    """A whole number in a query."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:  # noqa: ANN401, ARG002 - marshmallow's
+        if not _NUMBER.fullmatch(str(value)):
+            raise ValidationError("must be a whole number")
+        return int(value)
+
+
+class QueryFlag(fields.Boolean):
+    """True or false in a query."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:  # noqa: ANN401, ARG002 - marshmallow's
+        if value not in {"true", "false"}:
+            raise ValidationError("must be true or false")
+        return bool(value == "true")
+
+
+def _matching(pattern: re.Pattern[str], text: str, description: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValidationError(f'"{text}" must be {description}')
+    return text

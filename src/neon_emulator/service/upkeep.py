@@ -1,0 +1,95 @@
+"""What time brings: branches that expire, and a past that is too old to be kept."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from neon_emulator.engine import ClusterMissing, EngineError, NoHistory
+from neon_emulator.errors import Busy
+from neon_emulator.service import find
+from neon_emulator.service.branches import BY_TTL
+from neon_emulator.state.models import Branch, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from neon_emulator.service.branches import Branches
+    from neon_emulator.service.core import Core
+
+_INTERVAL_SECONDS = 1.0
+_RECORDS_KEPT = timedelta(days=7)
+
+_log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """What is done again and again.
+
+    Args:
+        core: the service's parts.
+        branches: who deletes branches.
+    """
+
+    def __init__(self, core: Core, branches: Branches) -> None:
+        self._core = core
+        self._branches = branches
+
+    def sweep(self) -> None:
+        """Delete the branches that have expired; one that is busy stays until the next time."""
+        now = self._core.clock.now()
+        with self._core.store.session() as session:
+            query = sa.select(Branch).where(Branch.deleted_at.is_(None), Branch.expires_at <= now)
+            expired = session.scalars(query).all()
+            session.execute(sa.delete(Branch).where(Branch.deleted_at < now - _RECORDS_KEPT))
+        for branch in expired:
+            try:
+                self._branches.delete(branch.project_id, branch.id, method=BY_TTL)
+            except Busy:
+                _log.info("%s has expired, and is busy", branch.id)
+
+    def prune(self) -> None:
+        """Let go of the past of root branches that is older than their project keeps it."""
+        core = self._core
+        now = core.clock.now()
+        with core.store.session() as session:
+            query = sa.select(Branch, Project).join(Project, Project.id == Branch.project_id)
+            query = query.where(Branch.deleted_at.is_(None), Branch.parent_id.is_(None))
+            roots = [
+                (find.cluster(row.Branch), row.Project.history_retention_seconds) for row in session.execute(query)
+            ]
+        for cluster, seconds in roots:
+            try:
+                core.engine.prune_history(cluster, core.clock.to_machine(now - timedelta(seconds=seconds)))
+            except (ClusterMissing, NoHistory):
+                _log.info("%s was deleted, or lost its history, meanwhile", cluster)
+
+
+class Heartbeat:
+    """A thread that calls a function every second.
+
+    Args:
+        beat: the function.
+    """
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(_INTERVAL_SECONDS):
+            try:
+                self._beat()
+            except EngineError as error:  # a supervisor that is just starting anew; the next beat does it
+                _log.warning("upkeep: %s", error)

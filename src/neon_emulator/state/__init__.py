@@ -1,0 +1,3 @@
+"""What the emulator remembers across its restarts."""
+
+from __future__ import annotations
