@@ -18,17 +18,17 @@ from werkzeug.exceptions import HTTPException
 
 from neon_emulator import fault_answers
 from neon_emulator.faults import Effect, Faults
+from neon_emulator.http import API
 from neon_emulator.requests_log import Asked, RequestsLog, readable_body, readable_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-API = "/api/v2"
 LARGEST_BODY = 1_048_576
 
 _NOTHING = Effect()
-_SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 _BROKEN = 500
 
 

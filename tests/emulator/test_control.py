@@ -204,11 +204,11 @@ def test_the_clock(own_emulator: Callable[..., Emulator]) -> None:
 @pytest.mark.parametrize(
     ("move", "said"),
     [
-        ({"advance": -1}, "advance: Must be greater than or equal to 0"),
+        ({"advance": -1}, "advance: the clock goes forward, to at most 315576000 seconds ahead"),
         ({"advance_to": "2020-01-01T00:00:00Z"}, "advance_to: the clock goes forward"),
-        ({"advance_to": "9999-01-01T00:00:00Z"}, "advance_to: the clock goes forward, at most"),
+        ({"advance_to": "9999-01-01T00:00:00Z"}, "advance_to: the clock goes forward, to at most"),
         ({"advance_to": "2999-01-01T00:00:00"}, "advance_to: Not a valid aware datetime"),
-        ({"advance": 1e12}, "advance: Must be greater than or equal to 0 and less than"),
+        ({"advance": 1e12}, "advance: the clock goes forward"),
         ({}, "advance: either advance"),
         ({"advance": 1, "advance_to": "2999-01-01T00:00:00Z"}, "advance: either advance"),
         ({"back": 1}, "back: Unknown field"),

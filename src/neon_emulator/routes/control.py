@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, current_app, request
 from marshmallow import Schema, ValidationError
@@ -15,6 +15,7 @@ from neon_emulator.control_schemas import FURTHEST, ClockSchema, FaultSchema, Si
 from neon_emulator.disturbing import Disturbing
 from neon_emulator.errors import InvalidRequest, NotAllowed
 from neon_emulator.faults import Effect, Fault
+from neon_emulator.http import check_key, emulation
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,22 +26,8 @@ if TYPE_CHECKING:
 
 EXTENSION = "neon_emulator_control"
 
+_OPEN = "control.health"
 _NOTHING = Effect()
-
-
-class Controlled(Protocol):
-    """What of the emulator is controlled."""
-
-    @property
-    def clock(self) -> Clock:
-        """Its clock."""
-
-    def tick(self) -> None:
-        """Do everything that is due."""
-
-    def reset(self) -> None:
-        """Forget every project, and how far the clock was moved."""
-
 
 bp = Blueprint("control", __name__, url_prefix="/_emulator")
 
@@ -51,6 +38,12 @@ def install(app: Flask) -> None:
     app.wsgi_app = layer  # type: ignore[method-assign]
     app.extensions[EXTENSION] = layer
     app.register_blueprint(bp)
+
+
+@bp.before_request
+def _admit() -> None:
+    if request.endpoint != _OPEN:
+        check_key()
 
 
 @bp.get("/health")
@@ -98,16 +91,16 @@ def clear_requests() -> ResponseReturnValue:
 @bp.get("/clock")
 def show_clock() -> ResponseReturnValue:
     """Tell the time that the emulator has, and how many seconds it is ahead of the machine's."""
-    now = _emulator().clock.now()
-    return {"now": _time(now), "offset": _emulator().clock.offset}
+    clock = emulation().clock
+    return {"now": _time(clock.now()), "offset": clock.offset}
 
 
 @bp.post("/clock")
 def move_clock() -> ResponseReturnValue:
     """Move the clock on; answered when everything that is due by then has been done."""
-    emulator = _emulator()
-    emulator.clock.advance(_seconds(_loaded(ClockSchema(), _json()), emulator.clock.now()))
-    emulator.tick()
+    clock = emulation().clock
+    clock.advance(_seconds(_loaded(ClockSchema(), _json()), clock))
+    emulation().tick()
     return show_clock()
 
 
@@ -117,17 +110,13 @@ def reset() -> ResponseReturnValue:
     layer = _layer()
     layer.faults.clear()
     layer.interrupt()
-    _emulator().reset()
+    emulation().reset()
     layer.log.clear()
     return "", 204
 
 
 def _layer() -> Disturbing:
     return cast("Disturbing", current_app.extensions[EXTENSION])
-
-
-def _emulator() -> Controlled:
-    return cast("Controlled", current_app.extensions["neon_emulator"])
 
 
 def _json() -> object:
@@ -154,18 +143,20 @@ def _loaded(schema: Schema, asked: object) -> Any:  # noqa: ANN401 - what the sc
         raise NotAllowed(f"invalid request: {_first(error.messages)}") from error
 
 
-def _seconds(asked: dict[str, Any], now: datetime) -> float:
+def _seconds(asked: dict[str, Any], clock: Clock) -> float:
     """How far the clock is to go, in seconds.
 
     Raises:
-        NotAllowed: for a time that has passed, or is more than ten years away.
+        NotAllowed: for a time that has passed, or one more than ten years ahead of the machine's.
     """
-    if "advance" in asked:
-        return float(asked["advance"])
-    seconds = (asked["advance_to"] - now).total_seconds()
-    if not 0 <= seconds <= FURTHEST:
-        raise NotAllowed(f"advance_to: the clock goes forward, at most {FURTHEST} seconds, and it is {_time(now)}")
-    return float(seconds)
+    key, wanted = next(iter(asked.items()))
+    seconds = float(wanted) if key == "advance" else (wanted - clock.now()).total_seconds()
+    if seconds < 0 or clock.offset + seconds > FURTHEST:
+        raise NotAllowed(
+            f"invalid request: {key}: the clock goes forward, to at most {FURTHEST} seconds ahead of the machine's; "
+            f"it is {_time(clock.now())}, {clock.offset} seconds ahead"
+        )
+    return seconds
 
 
 def _fault(fault: Fault) -> dict[str, Any]:
