@@ -32,7 +32,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
         neon_emulator.state.store.UnknownState: where another version of the emulator has written the state.
     """
     app = Flask("neon_emulator", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    app.config |= {"MAX_CONTENT_LENGTH": _LARGEST_BODY, "PROVIDE_AUTOMATIC_OPTIONS": False}
     app.json.sort_keys = False  # type: ignore[attr-defined]
     http.init_app(app)
     for section in _SECTIONS:

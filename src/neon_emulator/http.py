@@ -10,6 +10,7 @@ import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
+import psycopg
 from flask import Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
@@ -51,6 +52,7 @@ def init_app(app: Flask) -> None:
     app.after_request(_name)
     app.register_error_handler(errors.Refusal, _from_refusal)
     app.register_error_handler(engine.EngineError, _from_engine)
+    app.register_error_handler(psycopg.OperationalError, _from_postgres)
     app.register_error_handler(HTTPException, _from_http)
 
 
@@ -114,6 +116,11 @@ def _from_refusal(error: errors.Refusal) -> Response:
 def _from_engine(error: engine.EngineError) -> Response:
     _log.error("%s %s: %s", request.method, request.path, error)
     return _answer(STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR), str(error))
+
+
+def _from_postgres(error: psycopg.OperationalError) -> Response:
+    _log.error("%s %s: %s", request.method, request.path, error)
+    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "the branch's Postgres has ended meanwhile: try again")
 
 
 def _from_http(error: HTTPException) -> Response:

@@ -57,7 +57,7 @@ def create(core: Core, project_id: str, wish: BranchWish) -> BranchMade:
             branch = _row(core, plan, wish, made)
             endpoints = making.open_endpoints(core, undo, plan.project, branch, wish.endpoints)
             new = making.New(plan.project, branch, endpoints, made, secrets)
-            operations = making.commit(core, new, actions.CREATE_BRANCH)
+            operations = making.commit(core, claim, new, actions.CREATE_BRANCH)
             undo.pop_all()
     return making.begin(core, new, operations)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from neon_emulator.engine import EngineGone
 from neon_emulator.errors import Busy
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ class Reserved:
 
 @dataclass
 class Claim:
-    """What one request has laid its hands on; given back when it ends."""
+    """What one request has laid its hands on, until it ends; `generation` is that of the engine it works with."""
 
+    generation: int
     taken: set[str] = field(default_factory=set)
     shared: set[str] = field(default_factory=set)
     reserved: list[Reserved] = field(default_factory=list)
@@ -43,18 +45,34 @@ class Claims:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claims: list[Claim] = []
+        self._generation = 0
 
     @contextmanager
     def claim(self) -> Iterator[Claim]:
         """A claim, empty at first, for as long as the block."""
-        claim = Claim()
         with self._lock:
+            claim = Claim(self._generation)
             self._claims.append(claim)
         try:
             yield claim
         finally:
             with self._lock:
                 self._claims = [other for other in self._claims if other is not claim]
+
+    def renew(self) -> None:
+        """Say that the engine is another one, which knows of nothing that is not in the state."""
+        with self._lock:
+            self._generation += 1
+
+    def check_current(self, claim: Claim) -> None:
+        """Refuse to write down what an engine has made that is no longer there.
+
+        Raises:
+            EngineGone: where another has taken its place since the claim was begun.
+        """
+        with self._lock:
+            if claim.generation != self._generation:
+                raise EngineGone("the emulator's Postgres supervisor has ended, and what it was at work on: try again")
 
     def take(self, claim: Claim, branch_id: str) -> None:
         """Claim a branch alone.

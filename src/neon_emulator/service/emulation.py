@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -63,8 +64,10 @@ class Emulation:
         self.clock = Clock(self._store)
         actions = Actions(self._store, self.clock, engine)
         self._worker = Worker(self._store, self.clock, settings.branch_delay, actions.table())
-        core = Core(settings, self._store, self.clock, engine, self._worker, Claims())
+        self._claims = Claims()
+        core = Core(settings, self._store, self.clock, engine, self._worker, self._claims)
         self.service = Service(core)
+        self._ticking = threading.Lock()
         self.adopt()
         self._worker.resume()
         self._heartbeat = Heartbeat(self.tick)
@@ -72,6 +75,7 @@ class Emulation:
     def adopt(self) -> None:
         """Hand everything that is on record over to the engine, when it is new."""
         with self._store.session() as session:
+            self._claims.renew()
             branches = session.scalars(sa.select(Branch).where(Branch.deleted_at.is_(None))).all()
             endpoints = session.scalars(sa.select(Endpoint)).all()
         clusters = {branch.id: KnownCluster(find.cluster(branch), branch.parent_id is None) for branch in branches}
@@ -81,9 +85,11 @@ class Emulation:
 
     def tick(self) -> None:
         """Do what is due: put endpoints to sleep, delete what has expired, let go of the past that is too old."""
-        self.engine.set_clock(self.clock.offset)
-        self.service.expiry.sweep()
-        self.service.expiry.prune()
+        # One at a time: who has moved the clock on is answered when all is done, not when another has begun with it.
+        with self._ticking:
+            self.engine.set_clock(self.clock.offset)
+            self.service.expiry.sweep()
+            self.service.expiry.prune()
 
     def reset(self) -> None:
         """Delete all projects, and go back to the machine's time."""

@@ -71,6 +71,7 @@ class Endpoints:
             row.port = core.engine.open_endpoint(spec_of(row, find.cluster(branch)))
             try:
                 with core.store.session() as session:
+                    core.claims.check_current(claim)
                     session.add(row)
                     steps = [] if row.disabled else [Step(actions.START, branch.id, row.id)]
                     operations = worker.add(session, core.clock, project_id, steps)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from neon_emulator.engine import Made
+    from neon_emulator.service.claims import Claim
     from neon_emulator.service.core import Core
     from neon_emulator.service.passwords import Secrets
     from neon_emulator.service.wishes import EndpointWish
@@ -53,22 +54,29 @@ def open_endpoints(
     return rows
 
 
-def commit(core: Core, new: New, first: str, *, new_project: bool = False) -> list[Operation]:
+def commit(core: Core, claim: Claim, new: New, first: str, *, new_project: bool = False) -> list[Operation]:
     """Write a new branch and all that belongs to it down, in one commit.
 
     Args:
         core: the service's parts.
+        claim: the request's.
         new: the branch.
         first: the action of the first operation.
         new_project: whether the project is to be written down too.
+
+    Raises:
+        EngineGone: where the engine that has made it is gone, and its cluster with it.
+        NotFound: where the project has been deleted meanwhile.
     """
     branch, project = new.branch, new.project
     steps = [Step(first, branch.id)]
     steps += [Step(actions.START, branch.id, row.id) for row in new.endpoints if not row.disabled]
     with core.store.session() as session:
+        core.claims.check_current(claim)
         if new_project:
             session.add(project)
             session.flush()
+        find.project(session, project.id)
         session.add(branch)
         session.flush()
         session.add_all(new.endpoints)

@@ -76,13 +76,14 @@ class Projects:
         secret = Secret.new()
         project = self._project(wish)
         endpoint_rows.new(project, "", _FIRST_ENDPOINT, project.created_at)  # refuses before anything is made
-        made = core.engine.new_cluster(owner=wish.role_name, verifier=secret.verifier, database=wish.database_name)
-        with making.undone_unless_kept(core, made) as undo:
-            branch = self._branch(project, wish, made)
-            endpoints = making.open_endpoints(core, undo, project, branch, [_FIRST_ENDPOINT])
-            new = making.New(project, branch, endpoints, made, {wish.role_name: secret})
-            operations = making.commit(core, new, actions.CREATE_TIMELINE, new_project=True)
-            undo.pop_all()
+        with core.claims.claim() as claim:
+            made = core.engine.new_cluster(owner=wish.role_name, verifier=secret.verifier, database=wish.database_name)
+            with making.undone_unless_kept(core, made) as undo:
+                branch = self._branch(project, wish, made)
+                endpoints = making.open_endpoints(core, undo, project, branch, [_FIRST_ENDPOINT])
+                new = making.New(project, branch, endpoints, made, {wish.role_name: secret})
+                operations = making.commit(core, claim, new, actions.CREATE_TIMELINE, new_project=True)
+                undo.pop_all()
         return making.begin(core, new, operations)
 
     def update(self, project_id: str, changes: Mapping[str, Any]) -> Project:

@@ -65,7 +65,7 @@ def restore(core: Core, project_id: str, branch_id: str, wish: RestoreWish) -> t
         with making.undone_unless_kept(core, made) as undo:
             if plan.source.protected and not plan.of_itself:
                 secrets = passwords.renew_rest(core.engine, made, secrets)
-            branch, operations = _commit(core, plan, wish, made, secrets)
+            branch, operations = _commit(core, claim, plan, wish=wish, made=made, secrets=secrets)
             undo.pop_all()
     core.worker.begin(operations)
     return branch, operations
@@ -136,8 +136,11 @@ def _copy(core: Core, plan: _Plan, wish: RestoreWish, secrets: Secrets) -> Made:
         )
 
 
-def _commit(core: Core, plan: _Plan, wish: RestoreWish, made: Made, secrets: Secrets) -> tuple[Branch, list[Operation]]:
+def _commit(
+    core: Core, claim: Claim, plan: _Plan, *, wish: RestoreWish, made: Made, secrets: Secrets
+) -> tuple[Branch, list[Operation]]:
     with core.store.session() as session:
+        core.claims.check_current(claim)
         target = find.branch(session, plan.project.id, plan.target.id)
         now = core.clock.now()
         old = target.cluster

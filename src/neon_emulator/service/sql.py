@@ -26,7 +26,7 @@ def refusals() -> Iterator[None]:
     """What Postgres refuses inside of the block, in the words of the domain; anything else is a mistake of ours."""
     try:
         yield
-    except (errors.DuplicateObject, errors.DuplicateDatabase) as error:
+    except (errors.DuplicateObject, errors.DuplicateDatabase, errors.UniqueViolation) as error:
         raise AlreadyExists(_message(error)) from error
     except (errors.UndefinedObject, errors.InvalidCatalogName) as error:
         raise NotFound(_message(error)) from error

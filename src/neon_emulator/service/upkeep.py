@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from neon_emulator.engine import ClusterMissing, EngineError, NoHistory
-from neon_emulator.errors import Busy
+from neon_emulator.errors import Refusal
 from neon_emulator.service import find
 from neon_emulator.service.branches import BY_TTL
 from neon_emulator.state.models import Branch, Project
@@ -49,8 +49,8 @@ class Upkeep:
         for branch in expired:
             try:
                 self._branches.delete(branch.project_id, branch.id, method=BY_TTL)
-            except Busy:
-                _log.info("%s has expired, and is busy", branch.id)
+            except Refusal as error:
+                _log.info("%s has expired, and is not deleted yet: %s", branch.id, error)
 
     def prune(self) -> None:
         """Let go of the past of root branches that is older than their project keeps it."""
@@ -93,3 +93,5 @@ class Heartbeat:
                 self._beat()
             except EngineError as error:  # a supervisor that is just starting anew; the next beat does it
                 _log.warning("upkeep: %s", error)
+            except Exception:  # noqa: BLE001 - without this thread nothing would ever expire
+                _log.exception("upkeep")
