@@ -227,14 +227,15 @@ def test_what_is_due_is_done(own_emulator: Callable[..., Emulator]) -> None:
     project = api.project(history_retention_seconds=3600)
     expires = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
     project.branch(name="brief", compute=False, expires_at=expires)
-    [(lsn,)] = project.query("SELECT pg_current_wal_lsn()::text")
+    before = datetime.now(UTC).isoformat()
+    project.query("CREATE TABLE goods (id int)")
     [endpoint] = api.get(f"{project.path}/endpoints")["endpoints"]
     assert endpoint["current_state"] == "active"
     api.advance(2 * _DAY)
     assert _names(project) == ["main"]
     assert api.get(f"{project.path}/endpoints/{endpoint['id']}")["endpoint"]["current_state"] == "idle"
-    said = api.post(f"{project.path}/branches", {"branch": {"parent_lsn": lsn}}, status=422)
-    assert "window" in said["message"]
+    said = api.post(f"{project.path}/branches", {"branch": {"parent_timestamp": before}}, status=422)
+    assert "outside of the history that is kept" in said["message"]
 
 
 def test_reset(own_emulator: Callable[..., Emulator]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,23 @@ _ROWS = "CREATE TABLE goods (id int PRIMARY KEY, name text NOT NULL); INSERT INT
 
 @dataclass(frozen=True)
 class Shop:
-    """A project with a table of goods in its default branch, `main`."""
+    """A project with a table of goods in its default branch, `main`.
+
+    Attributes:
+        urls: where its branches are, once they have been looked at: an address is for the whole life of a branch.
+    """
 
     neonctl: Neonctl
     id: str
+    urls: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __call__(self, *words: str, **options: Any) -> str:
         """Run a command in the project, and return what it printed."""
-        return self.neonctl(*words[:2], "--project-id", self.id, *words[2:], **options)
+        return self.neonctl(f"--project-id={self.id}", *words, **options)
 
     def json(self, *words: str) -> Any:
         """Run a command in the project, and return what it printed as JSON."""
-        return self.neonctl.json(*words, "--project-id", self.id)
+        return self.neonctl.json(f"--project-id={self.id}", *words)
 
     def url(self, branch: str, *words: str) -> str:
         """What `neonctl connection-string` prints for a branch."""
@@ -36,7 +41,9 @@ class Shop:
 
     def query(self, branch: str, statement: str, *values: str) -> list[tuple[Any, ...]]:
         """Run a statement in a branch, as the owner, and return its rows."""
-        with psycopg.connect(self.url(branch), autocommit=True) as connection:
+        if branch not in self.urls:
+            self.urls[branch] = self.url(branch)
+        with psycopg.connect(self.urls[branch], autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 

@@ -98,7 +98,7 @@ def test_an_expiring_branch(shop: Shop) -> None:
 def test_a_point_outside_of_the_window(shop: Shop, point: str) -> None:
     """A point that is not kept is refused with the window, and nothing is made."""
     said = refusal(shop, "branches", "create", "--name", "x", "--parent", point, "--no-compute")
-    assert "window" in said
+    assert "outside of the history that is kept: from " in said
     assert str(datetime.now(UTC).year) in said
     assert [branch["name"] for branch in shop.json("branches", "list")] == ["main"]
 
