@@ -80,6 +80,7 @@ class Server:
         self._link = Link(home.folder, history_bytes=history_bytes, throwaway=home.throwaway)
         try:
             self._app = create_app(self.settings, self._link)
+            self._link.on_restart = self._app.extensions["neon_emulator"].adopt
             self._http = _listen(port, self._app)
         except BaseException:
             self._link.close()

@@ -35,6 +35,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        path.touch(mode=0o600)  # it holds passwords; SQLite gives its companions the same mode
         # A transaction takes about a millisecond, so that one lock is cheaper than to think about lost updates.
         self._lock = threading.RLock()
         self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})

@@ -68,7 +68,7 @@ class Cluster:
     @property
     def running(self) -> bool:
         """Whether its server takes connections."""
-        return self._server is not None
+        return self._server is not None and self._server.alive
 
     @property
     def is_archiving(self) -> bool:
@@ -98,6 +98,14 @@ class Cluster:
         """What it holds now; a stopped one is started only where it was not stopped in order."""
         if not self.running and (rest := self.rest()) is not None:
             return rest
+        try:
+            return await self._look_inside()
+        except ClusterFailed:
+            if self._server is not None and not await self._server.ends_soon():
+                raise
+        return await self._look_inside()  # the server had just been killed: in one that was started anew
+
+    async def _look_inside(self) -> Rest:
         async with self.used():
             return await self._session.look()
 

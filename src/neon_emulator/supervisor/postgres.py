@@ -25,6 +25,7 @@ _START_SECONDS = 300.0  # a recovery may be part of it
 _STOP_SECONDS = 30.0
 _IMMEDIATE_SECONDS = 15.0
 _ORPHANS_SECONDS = 30.0
+_ENDING_SECONDS = 0.5
 _POLL_SECONDS = 0.003
 _LOG_BYTES = 10_000
 _PID_LINES = 8
@@ -90,6 +91,19 @@ class Postgres:
             await server.stop(immediate=True)
             raise
         return server
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server process has not ended, as far as is known."""
+        return self._process.returncode is None
+
+    async def ends_soon(self) -> bool:
+        """Whether the server process is just ending."""
+        try:
+            await asyncio.wait_for(self._process.wait(), _ENDING_SECONDS)
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def ended_well(self) -> bool:
