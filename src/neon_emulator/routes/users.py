@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from neon_emulator.errors import NotFound
 from neon_emulator.http import emulation
-from neon_emulator.schemas.answers import EMAIL, NAME, ORGANIZATION, OWNER
+from neon_emulator.schemas.answers import EMAIL, NAME, ORGANIZATION, OWNER, SUBSCRIPTIONS
 from neon_emulator.service.limits import PLANS
 from neon_emulator.service.projects import REGION
 
@@ -41,7 +41,7 @@ def show_user() -> ResponseReturnValue:
         "projects_limit": 1000,
         "branches_limit": PLANS[plan].branches,
         "max_autoscaling_limit": 8,
-        "plan": f"{plan}_v3",
+        "plan": SUBSCRIPTIONS[plan],
     }
 
 
@@ -89,7 +89,7 @@ def _billing(plan: str) -> dict[str, Any]:
         **dict.fromkeys((*_BILLING_TEXTS, *_BILLING_MORE), ""),
         "state": "active",
         "payment_source": {"type": ""},
-        "subscription_type": f"{plan}_v3",
+        "subscription_type": SUBSCRIPTIONS[plan],
         "payment_method": "none",
         "quota_reset_at_last": _SINCE,
         "name": NAME,

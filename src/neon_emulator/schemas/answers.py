@@ -19,6 +19,8 @@ OWNER = "00000000-0000-4000-8000-000000000001"
 ORGANIZATION = "org-local-emulator-00000001"
 EMAIL = "emulator@localhost.localdomain"
 NAME = "Local Emulator"
+# Of the names that Neon has for its plans, those that clients of earlier years know too.
+SUBSCRIPTIONS = {"free": "free_v2", "launch": "launch", "scale": "scale"}
 
 _NEVER = "2000-01-01T00:00:00Z"
 _MIB = 1024 * 1024
@@ -63,7 +65,7 @@ def project(row: Project, plan: str) -> dict[str, Any]:
     limits = PLANS[plan]
     month = row.created_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
-    owner = {"email": EMAIL, "name": NAME, "branches_limit": limits.branches, "subscription_type": f"{plan}_v3"}
+    owner = {"email": EMAIL, "name": NAME, "branches_limit": limits.branches, "subscription_type": SUBSCRIPTIONS[plan]}
     return {
         **dict.fromkeys(_PROJECT_COUNTERS, 0),
         **_project(row, plan),
