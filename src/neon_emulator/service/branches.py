@@ -129,7 +129,7 @@ class Branches:
 
         Raises:
             Busy: where it has an operation that has not ended, or is being copied.
-            NotAllowed: for the default branch, a protected one, one with children, and the last root.
+            NotAllowed: for the default branch, a protected one, and one with children.
             NotFound: where there is no such project.
         """
         core = self._core
@@ -180,15 +180,13 @@ class Branches:
 
 
 def _check_deletable(session: Session, branch: Branch) -> None:
+    # The last root needs no rule of its own: it is the default branch, or that is among its descendants.
     if branch.is_default:
         raise NotAllowed("cannot delete the default branch: make another branch the default first")
     if branch.protected:
         raise NotAllowed("cannot delete protected branch")
     if there := find.children(session, branch.id):
         raise NotAllowed(f"cannot delete branch that has children: {', '.join(child.id for child in there)}")
-    roots = [one for one in find.branches(session, branch.project_id) if one.parent_id is None]
-    if [one.id for one in roots] == [branch.id]:
-        raise NotAllowed("cannot delete the last root branch: delete the project")
 
 
 def _place(branch: Branch, sort_by: str) -> tuple[str, str]:
