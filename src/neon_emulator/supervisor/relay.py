@@ -1,0 +1,185 @@
+"""A session's bytes passed on in both directions, as fast as the slower side takes them.
+
+The event loop calls back for each socket that can be read: no task runs for a round trip. Bytes are read into one
+buffer for all sessions and handed on at once; what the other side does not take yet is kept, and no more is read until
+it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from neon_emulator.supervisor.channel import AGAIN
+from neon_emulator.supervisor.messages import ADMIN_SHUTDOWN, Refused, fatal
+
+if TYPE_CHECKING:
+    from neon_emulator.supervisor.channel import Channel
+
+GOODBYE = fatal(Refused(ADMIN_SHUTDOWN, "terminating connection due to administrator command"))
+
+_BUFFER = memoryview(bytearray(128 * 1024))  # at least a record of TLS, so that none is left half read
+_SAID = f"C{ADMIN_SHUTDOWN}\0".encode()
+
+
+@dataclass
+class Use:
+    """When something was last used, by the monotonic clock."""
+
+    last: float = field(default_factory=time.monotonic)
+
+
+class Ends(Protocol):
+    """Who is told how a direction ends."""
+
+    def exhausted(self, way: Way) -> None:
+        """The source has ended, and all of it is passed on."""
+
+    def broken(self, way: Way) -> None:
+        """The sink takes nothing any more."""
+
+
+class Way:
+    """One direction.
+
+    Args:
+        source: where bytes come from; one that fails counts as one that has ended.
+        sink: where they go.
+        use: what is told of every byte.
+        ends: who is told of the end.
+    """
+
+    def __init__(self, source: Channel, sink: Channel, use: Use, ends: Ends) -> None:
+        """Read nothing before `begin`."""
+        self._loop = asyncio.get_running_loop()
+        self._source, self._sink, self._use, self._ends = source, sink, use, ends
+        self._receive, self._send = source.socket.recv_into, sink.socket.send
+        self._kept = memoryview(b"")
+        self._stopped = self._over = False
+        self._farewell: bytes | None = None
+
+    def begin(self) -> None:
+        """Read from now on; what TLS has read already is not seen by the event loop."""
+        self._loop.add_reader(self._source, self._readable)
+        if self._source.tls is not None and self._source.tls.pending():
+            self._readable()
+
+    def close_with(self, farewell: bytes) -> None:
+        """Pass on what the source still says, and then a last message of ours unless it says the same."""
+        self._farewell = farewell
+
+    def stop(self) -> None:
+        """Read and write nothing any more; a second time is without effect."""
+        if not self._stopped:
+            self._stopped = True
+            self._loop.remove_reader(self._source)
+            if self._kept:
+                self._loop.remove_writer(self._sink)
+
+    def _readable(self) -> None:
+        try:
+            size = self._receive(_BUFFER)
+        except AGAIN:
+            return
+        except OSError:
+            size = 0
+        if not size:
+            self._end()
+            return
+        self._use.last = time.monotonic()
+        data = _BUFFER[:size]
+        if self._farewell is not None and _SAID in bytes(data):
+            self._farewell = None
+        self._pass_on(data)
+
+    def _pass_on(self, data: memoryview) -> None:
+        sent = self._sent(data)
+        if sent < len(data) and not self._stopped:
+            self._kept = memoryview(bytes(data[sent:]))
+            self._loop.remove_reader(self._source)
+            self._loop.add_writer(self._sink, self._writable)
+
+    def _writable(self) -> None:
+        self._use.last = time.monotonic()
+        self._kept = self._kept[self._sent(self._kept) :]
+        if self._kept or self._stopped:
+            return
+        self._loop.remove_writer(self._sink)
+        if self._over:
+            self._end()
+        else:
+            self._loop.add_reader(self._source, self._readable)
+
+    def _sent(self, data: memoryview) -> int:
+        try:
+            return self._send(data)
+        except AGAIN:
+            return 0
+        except OSError:
+            self.stop()
+            self._ends.broken(self)
+            return 0
+
+    def _end(self) -> None:
+        self._over = True
+        self._loop.remove_reader(self._source)
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None:
+            self._pass_on(memoryview(farewell))
+        if not self._kept and not self._stopped:
+            self.stop()
+            self._ends.exhausted(self)
+
+
+class Relay:
+    """Both directions of a session.
+
+    Args:
+        client: the client's channel.
+        server: the server's.
+        use: what is told of every byte.
+    """
+
+    def __init__(self, client: Channel, server: Channel, use: Use) -> None:
+        """Pass nothing on before `run`."""
+        self._client, self._server = client, server
+        self._up = Way(client, server, use, self)
+        self._down = Way(server, client, use, self)
+        self._done = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Pass on until the server has ended the session and the client has been told, or the client is gone."""
+        try:
+            self._down.begin()
+            self._up.begin()
+            await self._done
+        finally:
+            self.stop()
+
+    def hang_up(self) -> None:
+        """End the session as an administrator does: the server is left, and the client told what it said, and why."""
+        self._down.close_with(GOODBYE)
+        self._up.stop()
+        self._server.finish()
+
+    def stop(self) -> None:
+        """End the session at once."""
+        self._up.stop()
+        self._down.stop()
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def exhausted(self, way: Way) -> None:
+        """Tell the other side."""
+        if way is self._up:
+            self._server.finish()
+        else:
+            self._client.finish()
+            self.stop()
+
+    def broken(self, way: Way) -> None:
+        """A server that has gone may have left its last words; a client that has gone reads nothing any more."""
+        if way is self._down:
+            self.stop()
