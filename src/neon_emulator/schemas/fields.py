@@ -16,6 +16,8 @@ _RFC_3339 = re.compile(
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}", re.ASCII)
 _ID = re.compile(r"[a-z0-9-]{1,60}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
 class Text(fields.String):
@@ -104,12 +106,12 @@ class QueryWhole(fields.Integer):
 
 
 class QueryFlag(fields.Boolean):
-    """True or false in a query."""
+    """True or false in a query, in any of the spellings that clients of several languages have for them."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:  # noqa: ANN401, ARG002 - marshmallow's
-        if value not in {"true", "false"}:
+        if value not in _TRUE | _FALSE:
             raise ValidationError("must be true or false")
-        return bool(value == "true")
+        return value in _TRUE
 
 
 def _matching(pattern: re.Pattern[str], text: str, description: str) -> str:
