@@ -51,10 +51,11 @@ def _install(node: Node, npm: Path) -> None:
 
 
 @pytest.fixture
-def surroundings(emulator: Emulator, tmp_path: Path) -> dict[str, str]:
+def surroundings(emulator: Emulator, node: Node, tmp_path: Path) -> dict[str, str]:
     """The environment of a client: where the emulator is, and nothing that leads elsewhere."""
     exported = {name: emulator.exported[name] for name in ("NEON_API_HOST", "NEON_API_KEY")}
-    return {"HOME": str(tmp_path), "PATH": os.environ.get("PATH", ""), "TZ": "UTC", "COLUMNS": "400"} | exported
+    plain = {"HOME": str(tmp_path), "PATH": os.environ.get("PATH", ""), "TZ": "UTC", "COLUMNS": "400"}
+    return plain | {"NODE_COMPILE_CACHE": str(node.folder / "compiled")} | exported
 
 
 @pytest.fixture

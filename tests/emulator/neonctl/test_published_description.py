@@ -109,8 +109,9 @@ def _branches(project: Project) -> str:
     project.settle()
     api.post(f"{project.path}/branches/{project.main}/set_as_default", status=200)
     project.settle()
-    page = api.get(f"{project.path}/branches", params={"limit": 1, "sort_by": "name", "sort_order": "asc"})
-    api.get(f"{project.path}/branches", params={"limit": 1, "cursor": page["pagination"]["next"]})
+    order = {"limit": 1, "sort_by": "name", "sort_order": "asc"}
+    page = api.get(f"{project.path}/branches", params=order)
+    api.get(f"{project.path}/branches", params={**order, "cursor": page["pagination"]["next"]})
     return str(made)
 
 
