@@ -123,16 +123,28 @@ def trouble(clusters: Clusters, cluster: str) -> list[str]:
 
 
 def processes(home: Path) -> list[str]:
-    """The command lines of the processes that work in a folder; on Linux alone."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(home) in line:
-            lines.append(line)
-    return lines
+    """The processes that work in a folder, by their command line or their working directory; on Linux alone."""
+    return [path.name for path in Path("/proc").glob("[0-9]*") if str(home) in _place_of(path)]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has not ended; one that has may wait for its parent to take notice."""
+    return bool(_read(Path("/proc", str(pid), "cmdline")))
+
+
+def _place_of(process: Path) -> str:
+    try:
+        folder = str((process / "cwd").readlink())
+    except OSError:  # gone, or in a container that forbids to look
+        folder = ""
+    return f"{_read(process / 'cmdline')} {folder}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:

@@ -239,5 +239,7 @@ class Clusters:
     async def _tend(self, cluster: Cluster) -> None:
         try:
             await self._tender.tend(cluster)
-        except EngineError as error:  # the next round tries again
+        except EngineError as error:
+            if not cluster.is_archiving:  # stopped meanwhile, which is nobody's mistake
+                return
             _log.warning("The past of %s is not brought up to date: %s", cluster.id, error)

@@ -1,4 +1,4 @@
-"""Files copied as the server's account, sharing their blocks with the original where the file system can do that."""
+"""Files copied as the server's account, with shared blocks where the file system can do that, and deleted."""
 
 from __future__ import annotations
 
@@ -63,6 +63,17 @@ async def copy_changing(folder: Path, names: Iterable[str], target: Path, accoun
         pairs = [word for path in replaced for word in (path, target / path.relative_to(folder))]
         result = await run(account, "sh", "-c", _COPY_PAIRS, "sh", *pairs)
     raise _failed(result)
+
+
+async def remove(account: Account, *paths: Path) -> None:
+    """Delete files, and folders with all that is in them.
+
+    Raises:
+        ClusterFailed: where something cannot be deleted.
+    """
+    result = await run(account, "rm", "-rf", *paths)
+    if result.status != 0:
+        raise ClusterFailed(f"What is needed no more could not be deleted:{tail(result.complaints)}")
 
 
 async def shares_blocks(folder: Path, account: Account) -> bool:

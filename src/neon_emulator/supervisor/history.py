@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from local_postgres import folders
 from neon_emulator.supervisor import wal
-from neon_emulator.supervisor.commands import run, write_file
+from neon_emulator.supervisor.commands import write_file
+from neon_emulator.supervisor.copying import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +128,7 @@ class History:
             first = wal.segment_name(self.bases[0].timeline, self.bases[0].start)
             doomed += [path for path in self.wal.iterdir() if _is_before(path.name, first)]
         if doomed:
-            await run(self._account, "rm", "-rf", *doomed)
+            await remove(self._account, *doomed)
 
     def _load(self) -> None:
         try:

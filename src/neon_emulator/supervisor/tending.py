@@ -69,9 +69,11 @@ class Tender:
         new = history.folder / name
         try:
             async with cluster.copied(), self._turns:
+                if not cluster.running:  # stopped just now: the base has time until its next start
+                    return
                 place = cluster.place
                 taken = await copies.copy_running(cluster.conninfo(), place.data, new, place.account, whole=False)
-                history.add(name, taken, 0 if self._sharing else await _size(cluster, history.folder / name))
+                history.add(name, taken, 0 if self._sharing else await _size(cluster, new))
         finally:
             await history.sweep()
 

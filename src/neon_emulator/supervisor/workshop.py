@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
 from local_postgres import folders
-from neon_emulator.engine import ClusterMissing
+from neon_emulator.engine import ClusterFailed, ClusterMissing
 from neon_emulator.supervisor.cluster import Cluster
-from neon_emulator.supervisor.commands import run
+from neon_emulator.supervisor.copying import remove
 from neon_emulator.supervisor.history import History
 from neon_emulator.supervisor.postgres import Place
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from local_postgres import Account, Binaries
 
+_log = logging.getLogger(__name__)
 GONE = ".gone-"
 _FIRST_NUMBER = 1024
 _TURNS = 3
@@ -122,10 +124,20 @@ class Workshop:
         doomed = folder.with_name(f"{folder.name}{GONE}{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
             folder.rename(doomed)
-            task = asyncio.create_task(self.remove_now(doomed))
+            task = asyncio.create_task(self._remove_later(doomed))
             self._removals.add(task)
             task.add_done_callback(self._removals.discard)
 
     async def remove_now(self, folder: Path) -> None:
-        """Delete a folder that nobody uses, and wait for it."""
-        await run(self.account, "rm", "-rf", folder)
+        """Delete a folder that nobody uses, and wait for it.
+
+        Raises:
+            ClusterFailed: where something in it cannot be deleted.
+        """
+        await remove(self.account, folder)
+
+    async def _remove_later(self, folder: Path) -> None:
+        try:
+            await self.remove_now(folder)
+        except ClusterFailed as error:
+            _log.warning("%s is left, until the next start tries again: %s", folder, error)
