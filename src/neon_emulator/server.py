@@ -15,7 +15,6 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 import local_postgres
 from local_postgres.account import owner_of
-from neon_emulator.app import create_app
 from neon_emulator.engine import EngineError
 from neon_emulator.home import HomeTaken
 from neon_emulator.link import Link
@@ -79,6 +78,9 @@ class Server:
         )
         self._link = Link(home.folder, history_bytes=history_bytes, throwaway=home.throwaway)
         try:
+            # While the supervisor is starting: both have to import for a while.
+            from neon_emulator.app import create_app
+
             self._app = create_app(self.settings, self._link)
             self._link.on_restart = self._app.extensions["neon_emulator"].adopt
             self._http = _listen(port, self._app)

@@ -174,12 +174,8 @@ class _Worker:
         except httpx2.HTTPError as error:
             raise _Refused from error
         if answer.status_code in _RETRIED:
-            raise _Refused(answer.text)
-        assert answer.status_code < 300 or answer.status_code == 404, (
-            f"{method} {path}: {answer.status_code} {answer.text}"
-        )
-        if answer.status_code == 404:
-            raise _Refused(answer.text)
+            raise _Refused(f"{answer.status_code} {answer.json()['message']}")
+        assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
 
