@@ -44,8 +44,8 @@ class Clock:
         Raises:
             ValueError: for a negative number, or one beyond what a calendar has.
         """
-        if seconds < 0:
-            raise ValueError(f"The clock cannot go back by {-seconds} seconds: name a positive number.")
+        if not seconds >= 0:  # which NaN is not either
+            raise ValueError(f"The clock cannot go on by {seconds} seconds: name a number that is not negative.")
         try:
             step = timedelta(seconds=seconds)
             self.now() + step

@@ -137,7 +137,7 @@ class Roles:
             try:
                 with core.engine.session(find.cluster(branch)) as connection:
                     sql.set_passwords(connection, {name: secret.verifier})
-                    sql.end_sessions(connection, role=name)
+                    sql.end_sessions(connection, name)
             finally:
                 core.worker.begin(operations)
         return views.role(branch, name, row, secret.password), operations

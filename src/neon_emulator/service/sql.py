@@ -48,8 +48,11 @@ def create_role(connection: Connection, name: str, verifier: str | None) -> None
 
 def drop_role(connection: Connection, name: str) -> None:
     """Delete a role, and end its sessions."""
+    # Once it is gone, its sessions can be told by its number alone; while it may have to stay, they go on.
+    row = connection.execute("SELECT oid FROM pg_authid WHERE rolname = %s", (name,)).fetchone()
     connection.execute(SQL("DROP ROLE {}").format(Identifier(name)))
-    end_sessions(connection, role=name)
+    if row is not None:
+        _end_sessions(connection, SQL("usesysid = {}").format(Literal(row[0])))
 
 
 def set_passwords(connection: Connection, verifiers: Mapping[str, str]) -> None:
@@ -58,11 +61,12 @@ def set_passwords(connection: Connection, verifiers: Mapping[str, str]) -> None:
         connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(name), Literal(verifier)))
 
 
-def end_sessions(connection: Connection, *, role: str | None = None, database: str | None = None) -> None:
-    """End a role's sessions, or those in a database."""
-    condition: Composable = SQL("usename = {}").format(Literal(role))
-    if database is not None:
-        condition = SQL("datname = {}").format(Literal(database))
+def end_sessions(connection: Connection, role: str) -> None:
+    """End a role's sessions."""
+    _end_sessions(connection, SQL("usename = {}").format(Literal(role)))
+
+
+def _end_sessions(connection: Connection, condition: Composable) -> None:
     # Waited for, up to ten seconds: what comes next would else meet a session that is just about to end.
     query = SQL("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {}")
     connection.execute(query.format(condition))
@@ -82,7 +86,7 @@ def drop_database(connection: Connection, name: str) -> None:
 
 def rename_database(connection: Connection, name: str, new: str) -> None:
     """Give a database another name, which ends the sessions in it."""
-    end_sessions(connection, database=name)
+    _end_sessions(connection, SQL("datname = {}").format(Literal(name)))
     connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(new)))
 
 
