@@ -19,7 +19,7 @@ _WINDOW = re.compile(
 
 
 @pytest.fixture
-def history(project: Project) -> dict[str, str]:
+def history(project: Project) -> dict[str, Any]:
     """The point, as a time and as an LSN, at which a table of the project had one row of its three."""
     with project.connect() as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS n")
@@ -32,21 +32,21 @@ def history(project: Project) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["parent_timestamp", "parent_lsn"])
 @pytest.mark.parametrize("init_source", ["parent-data", "schema-only"])
-def test_point(project: Project, history: dict[str, str], kind: str, init_source: str) -> None:
+def test_point(project: Project, history: dict[str, Any], kind: str, init_source: str) -> None:
     """A branch at a point has what was committed by then, or the tables of then."""
     made = project.branch(init_source=init_source, **{kind: history[kind]})
     count = 1 if init_source == "parent-data" else 0
     assert project.query("SELECT count(*) FROM t", made["branch"]["id"]) == [(count,)]
 
 
-def test_time_is_told(project: Project, history: dict[str, str]) -> None:
+def test_time_is_told(project: Project, history: dict[str, Any]) -> None:
     """A branch at a time tells that time as exactly as it was named, and the LSN that it stands for."""
     branch = project.branch(compute=False, parent_timestamp=history["parent_timestamp"])["branch"]
     assert datetime.fromisoformat(branch["parent_timestamp"]) == datetime.fromisoformat(history["parent_timestamp"])
     assert re.fullmatch(r"[0-9A-F]+/[0-9A-F]+", branch["parent_lsn"])
 
 
-def test_passwords_of_today(project: Project, history: dict[str, str]) -> None:
+def test_passwords_of_today(project: Project, history: dict[str, Any]) -> None:
     """A branch of the past opens with its parent's passwords of today."""
     role = f"{project.path}/branches/{project.main}/roles/neondb_owner"
     old = project.made["roles"][0]["password"]
@@ -59,7 +59,7 @@ def test_passwords_of_today(project: Project, history: dict[str, str]) -> None:
         psycopg.connect(uri.replace(new, old))
 
 
-def test_past_of_a_protected_parent(project: Project, history: dict[str, str]) -> None:
+def test_past_of_a_protected_parent(project: Project, history: dict[str, Any]) -> None:
     """A branch of a protected parent's past has new passwords, those of roles that are gone since too."""
     roles = f"{project.path}/branches/{project.main}/roles"
     old = project.client.post(roles, {"role": {"name": "leaver"}})["role"]["password"]
@@ -100,7 +100,7 @@ def test_future(project: Project) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parent_timestamp", "parent_lsn"])
-def test_not_a_root(project: Project, history: dict[str, str], kind: str) -> None:
+def test_not_a_root(project: Project, history: dict[str, Any], kind: str) -> None:
     """The past of a branch with a parent is not kept, which is said."""
     child = project.branch(compute=False)["branch"]["id"]
     body = {"branch": {"parent_id": child, kind: history[kind]}}

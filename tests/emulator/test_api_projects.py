@@ -97,7 +97,7 @@ def test_pg_version(api: Client) -> None:
 
 def test_changed(project: Project) -> None:
     """A project's name, settings and window of the past can be changed, together or one by one."""
-    settings = {"allowed_ips": {"ips": []}}
+    settings: dict[str, Any] = {"allowed_ips": {"ips": []}}
     changes = {"name": "new", "settings": settings, "history_retention_seconds": 60}
     answer = project.client.patch(project.path, {"project": changes})
     assert answer["operations"] == []
