@@ -57,6 +57,7 @@ class Link:
         self._next = 0
         self._closing = False
         self.on_restart: Callable[[], None] | None = None
+        self._adopted = threading.Event()
         self._start()
 
     def close(self) -> None:
@@ -68,6 +69,9 @@ class Link:
 
     def call(self, name: str, **arguments: object) -> Any:  # noqa: ANN401 - the methods below know
         """Ask, and wait for the answer."""
+        # A new supervisor knows of nothing before it has taken over what is on record.
+        if name != "adopt" and not self._adopted.wait(_END_SECONDS):
+            raise EngineGone(_GONE)
         future: Future[Any] = Future()
         with self._lock:
             self._next += 1
@@ -82,6 +86,7 @@ class Link:
         return wire.CALLS[name].result.validate_python(future.result())
 
     def _start(self) -> None:
+        self._adopted.clear()
         lock = self._wait_for_lock()
         self._socket, theirs = socket.socketpair()
         descriptors = (theirs.fileno(), lock)
@@ -159,6 +164,7 @@ class Link:
     def adopt(self, clusters: Sequence[KnownCluster], endpoints: Sequence[EndpointSpec]) -> None:
         """See `Engine`."""
         self.call("adopt", clusters=clusters, endpoints=endpoints)
+        self._adopted.set()
 
     def new_cluster(self, *, owner: str, verifier: str, database: str) -> Made:
         """See `Engine`."""

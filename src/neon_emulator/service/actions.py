@@ -66,13 +66,18 @@ class Actions:
             self._engine.suspend_endpoint(endpoint.id)
 
     def _apply(self, operation: Operation) -> None:
-        """Set the password that the operation is about, which an earlier emulator may have promised and not set."""
+        """Change an endpoint, or set the password that an earlier emulator may have promised and not set."""
         with self._store.session() as session:
             branch = session.get(Branch, operation.branch_id)
-            role = operation.subject and session.get(Role, (operation.branch_id, operation.subject))
-        if branch and branch.cluster and role and role.verifier:
+            endpoint = session.get(Endpoint, operation.endpoint_id) if operation.endpoint_id else None
+            role = session.get(Role, (operation.branch_id, operation.subject)) if operation.subject else None
+        if branch is None or branch.cluster is None:
+            return
+        if role and role.verifier:
             with self._engine.session(branch.cluster) as connection:
                 sql.set_passwords(connection, {role.name: role.verifier})
+        elif endpoint:
+            self._engine.update_endpoint(spec_of(endpoint, branch.cluster))
 
     def _delete(self, operation: Operation) -> None:
         if operation.subject:

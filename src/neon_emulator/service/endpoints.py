@@ -104,8 +104,6 @@ class Endpoints:
             row.settings = row.settings or {"pg_settings": {}}
             endpoint_rows.check_sizes(row)
             row.updated_at = core.clock.now()
-            session.flush()
-            core.engine.update_endpoint(spec_of(row, find.cluster(branch)))
             operations = worker.add(session, core.clock, project_id, [Step(actions.APPLY, branch.id, row.id)])
         view = self._views([row])[0]
         core.worker.begin(operations)
