@@ -148,6 +148,7 @@ class Server:
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
+        self._app.extensions["neon_emulator_control"].interrupt()  # what waits is not begun now
         self._app.extensions["neon_emulator"].close()
         self._link.close()
         self._home.release()
