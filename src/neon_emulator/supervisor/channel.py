@@ -107,7 +107,7 @@ class Channel:
             rest = rest[await self._ready(partial(self.socket.send, rest), writing=True) :]
 
     def finish(self) -> None:
-        """Say that nothing more will come; what was said before still arrives."""
+        """Say that nothing more will come; what was said before still arrives. A second time is without effect."""
         # Whether the other side wants to know is its own affair: it may be gone.
         with suppress(OSError, ValueError):
             if self.tls is not None:

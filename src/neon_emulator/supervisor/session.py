@@ -82,6 +82,7 @@ class Session:
         """Serve the client until it goes, the server goes, or the session is ended."""
         try:
             await self._serve_or_refuse()
+            self._client.finish()
             self._close_server()
             await self._client.drain(_DRAIN_SECONDS)
         finally:
@@ -168,7 +169,6 @@ class Session:
         with suppress(OSError):
             async with asyncio.timeout(_SAY_SECONDS):
                 await self._client.write(last)
-        self._client.finish()
 
     def _close_server(self) -> None:
         self._over.set()
