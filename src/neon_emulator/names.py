@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import string
 
@@ -24,8 +23,6 @@ _TAIL_LENGTH = 8
 
 PASSWORD_BYTES = 18
 LONGEST_IDENTIFIER = 63
-
-BRANCH_ID = re.compile(r"br-[a-z0-9]+-[a-z0-9]+-[a-z0-9]+")
 
 
 def project_id() -> str:

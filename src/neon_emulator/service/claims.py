@@ -60,7 +60,7 @@ class Claims:
                 self._claims = [other for other in self._claims if other is not claim]
 
     def renew(self) -> None:
-        """Say that the engine is another one, which knows of nothing that is not in the state."""
+        """Say that what is not in the state by now is gone: the engine is another one, or everything was deleted."""
         with self._lock:
             self._generation += 1
 
@@ -72,7 +72,7 @@ class Claims:
         """
         with self._lock:
             if claim.generation != self._generation:
-                raise EngineGone("the emulator's Postgres supervisor has ended, and what it was at work on: try again")
+                raise EngineGone("the emulator was reset, or its supervisor has ended, before this was done: try again")
 
     def take(self, claim: Claim, branch_id: str) -> None:
         """Claim a branch alone.

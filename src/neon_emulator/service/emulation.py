@@ -93,6 +93,7 @@ class Emulation:
 
     def reset(self) -> None:
         """Delete all projects, and go back to the machine's time."""
+        self._claims.renew()
         self.service.projects.clear()
         self.clock.reset()
         self.engine.set_clock(0.0)

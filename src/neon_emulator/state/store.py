@@ -38,7 +38,11 @@ class Store:
         path.touch(mode=0o600)  # it holds passwords; SQLite gives its companions the same mode
         # A transaction takes about a millisecond, so that one lock is cheaper than to think about lost updates.
         self._lock = threading.RLock()
-        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+        path.touch(0o600)  # it holds passwords
+        # Nor are they to be read in an error's text.
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}", connect_args={"check_same_thread": False}, hide_parameters=True
+        )
         sa.event.listen(self._engine, "connect", _configure)
         self._make()
 
