@@ -53,7 +53,7 @@ class Disturbing:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, unless its fault closes the connection: then the server is told so by ConnectionError."""
-        path = str(environ.get("PATH_INFO", ""))
+        path = Request(environ).path
         if not path.startswith(f"{API}/"):
             return self._inner(environ, start_response)
         try:
@@ -84,10 +84,10 @@ class Disturbing:
         return response
 
     def _disturbed(self, environ: WSGIEnvironment, effect: Effect, interrupted: threading.Event) -> Response:
-        if interrupted.wait(effect.delay_before) or effect.close == "before":
+        if _cut_short(effect.delay_before, interrupted) or effect.close == "before":
             raise _Closed("A fault has closed the connection.")
         response = Response.from_app(self._inner, environ, buffered=True) if effect.works else Response()
-        if interrupted.wait(effect.delay_after) or effect.close == "after":
+        if _cut_short(effect.delay_after, interrupted) or effect.close == "after":
             raise _Closed("A fault has closed the connection.")
         if effect.status is None:
             return response
@@ -97,6 +97,11 @@ class Disturbing:
 
 class _Closed(ConnectionAbortedError):
     """A connection that a fault has closed; werkzeug's server takes it for one that the client has dropped."""
+
+
+def _cut_short(delay: float, interrupted: threading.Event) -> bool:
+    """Wait for a number of seconds, and tell whether that was interrupted; who has not to wait is not."""
+    return delay > 0 and interrupted.wait(delay)
 
 
 def _hang_up(environ: WSGIEnvironment) -> None:

@@ -253,6 +253,25 @@ def test_a_delay_that_is_interrupted(world: World) -> None:
     assert world.status() == 201
 
 
+def test_work_is_not_interrupted() -> None:
+    """Who is at work, and in no delay, is answered."""
+
+    def inner(_environ: object, start: Callable[..., object]) -> list[bytes]:
+        layer.interrupt()
+        start("201 CREATED", [])
+        return [b"done"]
+
+    layer = Disturbing(inner)
+    assert list(run_wsgi_app(layer, create_environ("/api/v2/projects"))[0]) == [b"done"]
+
+
+def test_a_path_beyond_ascii(world: World) -> None:
+    """A path is matched, and written down, as it was meant."""
+    world.set(path="/databases/caf\u00e9", status=503)
+    assert world.status(path="/databases/caf%C3%A9") == 503
+    assert [asked.path for asked in world.layer.log.since(0)] == ["/databases/caf\u00e9"]
+
+
 def test_requests_that_are_skipped(world: World) -> None:
     """A fault lets so many of its requests pass first, to the faults after it."""
     world.set(skip=1, status=503)

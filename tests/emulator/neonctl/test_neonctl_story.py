@@ -216,6 +216,25 @@ def test_a_pooled_connection(shop: Shop) -> None:
         assert connection.execute("SELECT count(*) FROM goods").fetchone() == (2,)
 
 
+def test_a_time_in_a_connection_string(shop: Shop) -> None:
+    """A string for a past time, whose host would have to tell the branch, is refused in words when it is used."""
+    before, lsn = shop.moment("main")
+    for point in (before, lsn):
+        with pytest.raises(psycopg.OperationalError, match="create a branch at that point"):
+            psycopg.connect(shop.url(f"main@{point}"))
+
+
+def test_a_pinned_branch(shop: Shop) -> None:
+    """A folder that is pinned to a branch has the commands work on that: its string, its differences, its health."""
+    shop("branches", "create", "--name", "dev")
+    shop("checkout", "dev")
+    assert shop.neonctl("connection-string").strip() == shop.url("dev") != shop.url("main")
+    assert "[current] dev" in shop.neonctl("branches", "list")
+    shop.query("dev", "CREATE TABLE bills (id int)")
+    assert "+CREATE TABLE public.bills" in shop.neonctl("diff", "main")
+    assert "No long-running queries" in shop.neonctl("inspect", "db", "long-running-queries")
+
+
 def test_history_of_a_schema(shop: Shop) -> None:
     """The schema of a branch is compared with its own at an earlier time."""
     before, _ = shop.moment("main")
