@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -38,6 +40,7 @@ def unready(slow: Client) -> dict[str, Any]:
         ("PATCH", "/branches/{branch}", {"branch": {"name": "x"}}),
         ("DELETE", "", None),
         ("POST", "/branches/{branch}/set_as_default", None),
+        ("POST", "/branches/{branch}/restore", {"source_branch_id": "{branch}"}),
         ("POST", "/branches/{branch}/roles", {"role": {"name": "x"}}),
         ("DELETE", "/branches/{branch}/roles/neondb_owner", None),
         ("POST", "/branches/{branch}/roles/neondb_owner/reset_password", None),
@@ -54,8 +57,7 @@ def unready(slow: Client) -> dict[str, Any]:
 def test_busy(slow: Client, unready: dict[str, Any], method: str, path: str, body: Any) -> None:
     """A branch with an operation that has not ended, and what belongs to it, cannot be changed: 423, without a code."""
     ids = {"branch": unready["branch"]["id"], "endpoint": unready["endpoints"][0]["id"]}
-    if body and "endpoint" in body and "branch_id" in body["endpoint"]:
-        body = {"endpoint": body["endpoint"] | {"branch_id": ids["branch"]}}
+    body = json.loads(json.dumps(body).replace("{branch}", ids["branch"]))
     error = refused(slow, method, f"/projects/{unready['project']['id']}{path.format(**ids)}", 423, body)
     assert (error["code"], error["message"]) == ("", _BUSY)
 
@@ -112,6 +114,29 @@ def test_operations_survive(own_emulator: Callable[..., Emulator]) -> None:
     assert [one["status"] for one in client.get(f"{path}/operations")["operations"]] == ["finished"] * 2
     assert client.get(f"{path}/branches/{made['branch']['id']}")["branch"]["current_state"] == "ready"
     psycopg.connect(made["connection_uris"][0]["connection_uri"]).close()
+
+
+def test_resetting(own_emulator: Callable[..., Emulator]) -> None:
+    """A branch that is being reset, or made, is nobody's source; killed in the middle, the emulator completes it."""
+    emulator = own_emulator()
+    project = emulator.client().project()
+    project.query("CREATE TABLE t AS SELECT 1 AS n")
+    child = project.branch()["branch"]["id"]
+    project.query("DELETE FROM t", child)
+    emulator.stop()
+    emulator = own_emulator("--branch-delay", _FOREVER, data=emulator.data)
+    slow, path = emulator.client(), f"{project.path}/branches"
+    made = slow.post(path, {"branch": {"name": "made"}})["branch"]["id"]
+    reset = slow.post(f"{path}/{child}/restore", {"source_branch_id": project.main}, 200)["branch"]
+    assert (reset["current_state"], reset["pending_state"]) == ("resetting", "ready")
+    for unready in (made, child):
+        assert message(slow, "POST", path, 422, {"branch": {"parent_id": unready}}) == "branch not ready yet"
+        body = {"source_branch_id": unready, "preserve_under_name": "before"}
+        assert message(slow, "POST", f"{path}/{project.main}/restore", 422, body) == "branch not ready yet"
+    emulator.kill()
+    again = replace(project, client=emulator.start().client())
+    assert {one["current_state"] for one in again.branches()} == {"ready"}
+    assert again.query("SELECT n FROM t", child) == [(1,)]
 
 
 def test_password_survives(own_emulator: Callable[..., Emulator]) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tests.emulator import processes
+from tests.emulator.api_support import message
 from tests.emulator.running import until
 
 if TYPE_CHECKING:
@@ -80,3 +81,40 @@ def test_reset(own_emulator: Callable[..., Emulator]) -> None:
     for one in left:
         client.delete(f"/projects/{one['id']}")
     until(lambda: not _clusters(emulator.data))
+
+
+def test_failed_operation(own_emulator: Callable[..., Emulator]) -> None:
+    """An operation that fails ends with `error` and Postgres's words, and its branch can be changed and deleted."""
+    emulator = own_emulator()
+    project = emulator.client().project()
+    before = _clusters(emulator.data)
+    made = project.branch()
+    endpoint = f"{project.path}/endpoints/{made['endpoints'][0]['id']}"
+    project.client.post(f"{endpoint}/suspend", status=200)
+    (cluster,) = _clusters(emulator.data) - before
+    (emulator.data / "clusters" / cluster / "data" / "global" / "pg_control").unlink()
+    started = project.client.post(f"{endpoint}/start", status=200)["operations"][0]
+    ended = project.client.get(f"{project.path}/operations/{started['id']}")["operation"]
+    assert (ended["action"], ended["status"], ended["failures_count"]) == ("start_compute", "error", 1)
+    assert "could not find the database system" in ended["error"] or "pg_control" in ended["error"]
+    assert project.client.get(endpoint)["endpoint"]["current_state"] == "idle"
+    branch = f"{project.path}/branches/{made['branch']['id']}"
+    project.client.patch(branch, {"branch": {"name": "broken"}})
+    project.client.delete(branch)
+    assert project.query("SELECT 1") == [(1,)]
+
+
+def test_failed_copy(own_emulator: Callable[..., Emulator]) -> None:
+    """A copy that fails is answered with 500 in Neon's shape and Postgres's words, and leaves nothing."""
+    emulator = own_emulator()
+    project = emulator.client().project()
+    before = _clusters(emulator.data)
+    parent = project.branch(compute=False)["branch"]["id"]
+    (cluster,) = _clusters(emulator.data) - before
+    (emulator.data / "clusters" / cluster / "data" / "global" / "pg_control").unlink()
+    there = _clusters(emulator.data)
+    body = {"branch": {"parent_id": parent, "init_source": "schema-only"}}
+    assert "pg_control" in message(project.client, "POST", f"{project.path}/branches", 500, body)
+    until(lambda: _clusters(emulator.data) == there)
+    assert len(project.branches()) == 2
+    project.branch(compute=False)
