@@ -126,7 +126,6 @@ def _read(environ: WSGIEnvironment) -> bytes:
     request.max_content_length = LARGEST_BODY
     body = request.get_data(cache=False)
     environ["wsgi.input"] = io.BytesIO(body)
-    environ["CONTENT_LENGTH"] = str(len(body))
     return body
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask, request
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import create_environ, run_wsgi_app
 
 from neon_emulator.disturbing import LARGEST_BODY, Disturbing
@@ -39,8 +40,18 @@ class World:
     """A server whose requests are disturbed, and what it has done."""
 
     layer: Disturbing
-    port: int = 0
+    server: ThreadedWSGIServer
     done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def stop(self) -> None:
+        """Wait until every request has come to its end."""
+        self.layer.interrupt()
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
 
     def set(self, *, method: str = "*", path: str = "/**", skip: int = 0, times: int = 1, **effect: Any) -> Fault:
         return self.layer.faults.add([Fault(method, path, skip, times, Effect(**effect))])[0]
@@ -48,7 +59,7 @@ class World:
     def ask(
         self, path: str = "/projects", method: str = "POST", body: bytes | None = b"{}", **headers: str
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=DEADLINE)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, f"/api/v2{path}", body, names)
@@ -63,7 +74,7 @@ class World:
     def leave(self, body: bytes = b"{}") -> None:
         """Ask for work, and hang up once the server has taken note."""
         before = len(self.layer.log.since(0))
-        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as client:
+        with socket.create_connection(("127.0.0.1", self.server.server_port), timeout=DEADLINE) as client:
             client.sendall(b"POST /api/v2/given-up HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body))
             client.sendall(body)
             until(lambda: len(self.layer.log.since(0)) > before)
@@ -82,22 +93,26 @@ def world() -> Iterator[World]:
     app = Flask("a-server")
     layer = Disturbing(app.wsgi_app)
     app.wsgi_app = layer  # type: ignore[method-assign]
-    made = World(layer)
+    made = World(layer, ThreadedWSGIServer("127.0.0.1", 0, app, _Handler))
+    made.server.daemon_threads = False  # so that closing waits for them
 
     @app.route("/<path:path>", methods=["GET", "POST"])
     def work(path: str) -> tuple[dict[str, str], int]:
         made.done.append(path)
         return {"body": request.get_data(as_text=True), "id": request.headers.get("X-Request-ID", "")}, 201
 
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler)
-    made.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
+    made.thread.start()
     yield made
-    layer.interrupt()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    made.stop()
+
+
+@pytest.fixture
+def often_switched() -> Iterator[None]:
+    """Threads take turns as often as can be, so that they meet in every place."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-7)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +122,7 @@ def world() -> Iterator[World]:
         ("/projects", "/projects/a", False),
         ("/projects/*/branches", "/projects/old-violet-1/branches", True),
         ("/projects/*/branches", "/projects/old-violet-1/branches/br-a", False),
+        ("/projects/*/branches", "/projects/a/b/branches", False),
         ("/projects/*/branches", "/projects/branches", False),
         ("/projects/*/branches", "/projects//branches", False),
         ("/projects/old-*/branches", "/projects/old-violet-1/branches", True),
@@ -201,13 +217,15 @@ def test_a_status_after_the_work(world: World) -> None:
 
 
 @pytest.mark.parametrize(("close", "done"), [("before", []), ("after", ["api/v2/projects"])])
-def test_a_closed_connection(world: World, close: str, done: list[str]) -> None:
+def test_a_closed_connection(world: World, close: str, done: list[str], caplog: pytest.LogCaptureFixture) -> None:
     """The client gets no byte, and only the later of the two has done the work."""
     world.set(close=close)
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         world.ask()
     assert world.done == done
     assert [asked.status for asked in world.layer.log.since(0)] == ["closed"]
+    world.stop()
+    assert caplog.records == []
 
 
 def test_a_client_that_gives_up(world: World) -> None:
@@ -280,7 +298,7 @@ def test_requests_that_are_skipped(world: World) -> None:
     assert [(fault.skip, fault.left) for fault in world.layer.faults.all()] == [(0, 0), (0, 0)]
 
 
-def test_faults_under_threads() -> None:
+def test_faults_under_threads(often_switched: None) -> None:
     """However many threads ask at once, a fault skips and meets as many as it was set for."""
     faults = Faults()
     faults.add([Fault("*", "/**", 300, 500, Effect(status=500))])
@@ -313,7 +331,7 @@ def test_a_body_too_long(world: World) -> None:
 def test_a_body_reaches_the_work_whole(world: World) -> None:
     """The work reads the same body that was written down, sent in chunks or not."""
     assert json.loads(world.ask(body=b'{"a": 1}')[1])["body"] == '{"a": 1}'
-    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=DEADLINE)
+    connection = http.client.HTTPConnection("127.0.0.1", world.server.server_port, timeout=DEADLINE)
     connection.request("POST", "/api/v2/projects", iter([b'{"a":', b" 2}"]), encode_chunked=True)
     assert json.loads(connection.getresponse().read())["body"] == '{"a": 2}'
     connection.close()
@@ -334,7 +352,7 @@ def test_work_that_breaks() -> None:
 def test_other_paths(world: World) -> None:
     """What is not below `/api/v2` meets no fault and is not written down."""
     world.set(status=503)
-    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=DEADLINE)
+    connection = http.client.HTTPConnection("127.0.0.1", world.server.server_port, timeout=DEADLINE)
     connection.request("GET", "/_emulator/anything")
     assert connection.getresponse().status == 201
     connection.close()
