@@ -20,6 +20,7 @@ from tests.emulator.clusters import (
     place,
     play,
     trouble,
+    until,
     until_copied,
 )
 
@@ -297,7 +298,7 @@ def test_a_file_that_is_replaced_while_it_is_copied_is_in_the_copy() -> None:
     async def story(clusters: Clusters) -> None:
         account = default_account()
         source, target = (folders.make_private(clusters._workshop.folder / name, account) for name in ("a", "b"))
-        (source / "base").mkdir()
+        folders.make_private(source / "base", account)
         ending = asyncio.Event()
 
         async def churn() -> None:
@@ -308,8 +309,7 @@ def test_a_file_that_is_replaced_while_it_is_copied_is_in_the_copy() -> None:
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(churn())
-        await asyncio.sleep(0)
-        folders.make_private(source / "base" / "sub", account)
+        await until((source / "base" / "49").exists)
         for _ in range(10):
             await copying.copy_changing(source, ["base"], target, account)
             assert all((target / "base" / f"{number}").read_text() == "whole" for number in range(50))

@@ -183,6 +183,40 @@ def test_a_killed_server_is_noticed_and_starts_again_with_its_data() -> None:
     play(story)
 
 
+def test_a_server_that_is_killed_while_it_is_asked_is_not_busy() -> None:
+    """Neither is it a mistake to end the sessions of a server that has just been killed, nor to ask for its work."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        await clusters.acquire(made.cluster)
+        await clusters.acquire(made.cluster)
+        os.kill(server_pid(clusters, made.cluster), signal.SIGKILL)
+        assert clusters.running(made.cluster)
+        assert await clusters.busy(made.cluster) is False
+        await clusters.release(made.cluster, linger=0)
+        await clusters.end_sessions(made.cluster)
+
+    play(story)
+
+
+@linux_only
+def test_a_killed_server_that_is_deleted_leaves_no_shared_memory() -> None:
+    """What Postgres keeps to find a running server by is freed with the folder."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        await clusters.acquire(made.cluster)
+        pid_file = place(clusters, made.cluster) / "data" / "postmaster.pid"
+        memory = pid_file.read_text().splitlines()[6].split()
+        os.kill(server_pid(clusters, made.cluster), signal.SIGKILL)
+        await until(lambda: clusters.running(made.cluster) is None)
+        assert memory in _shared_memory()
+        await clusters.delete(made.cluster)
+        assert memory not in _shared_memory()
+
+    play(story)
+
+
 @linux_only
 def test_a_busy_backend_of_a_killed_server_does_not_keep_the_next_from_starting() -> None:
     """A backend that is computing notices late that its server is gone: it is ended."""
@@ -306,6 +340,10 @@ def test_closing_leaves_all_at_rest() -> None:
 async def _held(clusters: Clusters, cluster: str) -> str:
     await clusters.acquire(cluster)
     return cluster
+
+
+def _shared_memory() -> list[list[str]]:
+    return [line.split()[:2] for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
 
 
 def _proportional_megabytes(server: int) -> float:

@@ -8,9 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from neon_emulator.engine import Catalog, CatalogDatabase, CatalogRole
+from neon_emulator.supervisor.commands import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from local_postgres import Account
+
+_FILE = "catalog.json"
 
 # Neon's own, and Postgres's; a role that is neither cannot have a name that begins with pg_.
 _CATALOG = """
@@ -44,18 +50,27 @@ async def read(ask: Callable[[str], Awaitable[list[tuple[Any, ...]]]]) -> Rest:
     return Rest(_catalog(roles, databases, size), lsn, now.astimezone(UTC))
 
 
-def dump(rest: Rest) -> str:
-    """A text for the disk."""
-    return json.dumps(asdict(rest) | {"time": rest.time.isoformat()})
+def keep(folder: Path, rest: Rest, account: Account) -> None:
+    """Keep what is known of a stopped cluster in its folder."""
+    text = json.dumps(asdict(rest) | {"time": rest.time.isoformat()})
+    write_file(folder / _FILE, text, account)
 
 
-def load(text: str) -> Rest:
-    """What :func:`dump` wrote."""
-    found = json.loads(text)
+def find(folder: Path) -> Rest | None:
+    """What is known of the cluster in a folder; None where it runs, or was not stopped in order."""
+    try:
+        found = json.loads((folder / _FILE).read_text())
+    except FileNotFoundError:
+        return None
     held = found["catalog"]
     roles = [(each["name"], each["login"]) for each in held["roles"]]
     databases = [(each["id"], each["name"], each["owner"]) for each in held["databases"]]
     return Rest(_catalog(roles, databases, held["size"]), found["lsn"], datetime.fromisoformat(found["time"]))
+
+
+def forget(folder: Path) -> None:
+    """Forget what is known, since the cluster is about to run."""
+    (folder / _FILE).unlink(missing_ok=True)
 
 
 def _catalog(roles: list[tuple[str, bool]], databases: list[tuple[int, str, str]], size: int) -> Catalog:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from local_postgres import Address
 from neon_emulator.engine import ClusterFailed, ClusterMissing
 from neon_emulator.supervisor import catalog, postgres, server_settings
-from neon_emulator.supervisor.commands import write_file
 from neon_emulator.supervisor.initdb import SUPERUSER
 from neon_emulator.supervisor.superuser import Superuser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
     from pathlib import Path
 
     from neon_emulator.supervisor.catalog import Rest
     from neon_emulator.supervisor.history import History
     from neon_emulator.supervisor.postgres import Place, Postgres
     from neon_emulator.supervisor.superuser import Row, Values
+
+_T = TypeVar("_T")
 
 LINGER = 5.0
 """Seconds that a server runs on when nobody needs it any more: the next to need it is often near."""
@@ -50,14 +51,12 @@ class Cluster:
         self._server: Postgres | None = None
         self._archiving = False
         self._stopping = False
-        self._holds = 0
         self._changing = asyncio.Lock()
-        self._copies = 0
+        self._holds = self._copies = 0
         self._calm = asyncio.Event()
         self._calm.set()
-        self._watch: asyncio.Task[None] | None = None
         self._stopper: asyncio.Task[None] | None = None
-        self._stops: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._doomed = False
 
     @property
@@ -81,14 +80,7 @@ class Cluster:
 
     def rest(self) -> Rest | None:
         """What is known of it while it does not run; None where it was not stopped in order."""
-        try:
-            return catalog.load(self._rest_path.read_text())
-        except FileNotFoundError:
-            return None
-
-    def write_rest(self, rest: Rest) -> None:
-        """Keep what is known of it until its next start."""
-        write_file(self._rest_path, catalog.dump(rest), self.place.account)
+        return catalog.find(self.place.folder)
 
     async def ask(self, query: str, values: Values = ()) -> list[Row]:
         """Run a statement as the superuser in the running server, and return its rows."""
@@ -98,12 +90,8 @@ class Cluster:
         """What it holds now; a stopped one is started only where it was not stopped in order."""
         if not self.running and (rest := self.rest()) is not None:
             return rest
-        try:
-            return await self._look_inside()
-        except ClusterFailed:
-            if self._server is not None and not await self._server.ends_soon():
-                raise
-        return await self._look_inside()  # the server had just been killed: in one that was started anew
+        found = await self._unless_killed(self._look_inside(), otherwise=None)
+        return found or await self._look_inside()  # in a server that was started anew
 
     async def _look_inside(self) -> Rest:
         async with self.used():
@@ -177,12 +165,12 @@ class Cluster:
 
     async def busy(self) -> bool:
         """Whether a client is in a transaction."""
-        return self.running and await self._session.sees_work()
+        return self.running and await self._unless_killed(self._session.sees_work(), otherwise=False)
 
     async def end_sessions(self, role: str | None = None) -> None:
         """End the clients' sessions, of one role or of all."""
         if self.running:
-            await self._session.end_sessions(role)
+            await self._unless_killed(self._session.end_sessions(role), otherwise=None)
 
     async def restart(self) -> None:
         """Stop the server in order where it runs, and start it again where somebody holds it."""
@@ -199,12 +187,24 @@ class Cluster:
         self._keep_running()
         await self._surely(self._close(immediate=immediate, doomed=doomed))
 
+    async def _unless_killed(self, answer: Awaitable[_T], *, otherwise: _T) -> _T:
+        """What the server answers, or what holds where it ends instead of answering."""
+        try:
+            return await answer
+        except ClusterFailed:
+            if self._server is not None and not await self._server.ends_soon():
+                raise
+        return otherwise
+
     async def _surely(self, change: Coroutine[Any, Any, None]) -> None:
         """Bring a change to its end, even where who asked for it is cancelled."""
-        task = asyncio.create_task(change)
-        self._stops.add(task)
-        task.add_done_callback(self._stops.discard)
-        await asyncio.shield(task)
+        await asyncio.shield(self._background(change))
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _restart(self) -> None:
         async with self._changing:
@@ -230,14 +230,14 @@ class Cluster:
             return
         await self._calm.wait()
         self._check()
-        self._rest_path.unlink(missing_ok=True)
+        catalog.forget(self.place.folder)
         self._archiving = self.history is not None
         place = self.place
         options = server_settings.options(
             place.binaries.version, place.sockets, place.number, archiving=self._archiving, extra=extra
         )
         self._server = await postgres.Postgres.start(place, options)
-        self._watch = asyncio.create_task(self._notice_end(self._server))
+        self._background(self._notice_end(self._server))
 
     async def _stop(self, *, immediate: bool = False) -> None:
         """Stop the server where it runs; the caller holds the lock."""
@@ -251,7 +251,7 @@ class Cluster:
             await self._session.close()
             await server.stop(immediate=immediate)
             if rest is not None and server.ended_well:
-                self.write_rest(rest)
+                catalog.keep(self.place.folder, rest, self.place.account)
         finally:
             self._server, self._stopping = None, False
 
@@ -279,9 +279,7 @@ class Cluster:
             self._stopper = None
             await self._stop_unless_held()
 
-        self._stopper = asyncio.create_task(stop())
-        self._stops.add(self._stopper)
-        self._stopper.add_done_callback(self._stops.discard)
+        self._stopper = self._background(stop())
         return self._stopper
 
     def _keep_running(self) -> None:
@@ -300,7 +298,3 @@ class Cluster:
                 with suppress(ClusterFailed):  # the next start says so again
                     await postgres.end_leftovers(self.place)
         self._on_exit(self)
-
-    @property
-    def _rest_path(self) -> Path:
-        return self.place.folder / "catalog.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neon_emulator.engine import ClusterFailed, Made
-from neon_emulator.supervisor import copies, initdb, recovery, roles, schemas
+from neon_emulator.supervisor import catalog, copies, initdb, recovery, roles, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Maker:
         async with self._workshop.draft(history=history) as cluster:
             rest = await self._copy_head(source, cluster)
             if rest is not None:
-                cluster.write_rest(rest)
+                catalog.keep(cluster.place.folder, rest, cluster.place.account)
             if verifiers or history or rest is None:
                 async with cluster.used():
                     await roles.set_passwords(cluster.conninfo(), verifiers)

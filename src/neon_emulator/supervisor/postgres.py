@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_postgres import locks, postmaster
@@ -17,7 +18,6 @@ from neon_emulator.supervisor.commands import end, run, spawn, tail
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Sequence
-    from pathlib import Path
 
     from local_postgres import Account, Binaries
 
@@ -28,7 +28,10 @@ _ORPHANS_SECONDS = 30.0
 _ENDING_SECONDS = 0.5
 _POLL_SECONDS = 0.003
 _LOG_BYTES = 10_000
+_PID_FILE = "postmaster.pid"
 _PID_LINES = 8
+_MEMORY_LINE = 6
+_SHARED_MEMORY = Path("/proc/sysvipc/shm")
 
 # From the rest of the file Postgres finds, and frees, what a killed server has left in shared memory.
 _FORGET = '{ echo "$2"; tail -n +2 "$1"; } >"$1.new" && mv "$1.new" "$1"'
@@ -140,7 +143,7 @@ class Postgres:
 
     def _is_ready(self) -> bool:
         try:
-            lines = (self._place.data / "postmaster.pid").read_text(errors="replace").splitlines()
+            lines = (self._place.data / _PID_FILE).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return False
         return len(lines) >= _PID_LINES and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
@@ -153,7 +156,7 @@ async def clear(place: Place) -> None:
         ClusterFailed: where its processes do not end.
     """
     await end_leftovers(place)
-    pid_file = place.data / "postmaster.pid"
+    pid_file = place.data / _PID_FILE
     if pid_file.exists():
         # Its number may be another process's by now, and even that of the server to come.
         await run(place.account, "sh", "-c", _FORGET, "sh", pid_file, str(_NO_PID))
@@ -178,6 +181,27 @@ async def end_leftovers(place: Place) -> None:
             with suppress(ProcessLookupError):
                 os.kill(server.pid, signal.SIGQUIT)
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def free_memory(place: Place) -> None:
+    """Free the few bytes of shared memory by which a killed server could still be found, before its folder is deleted.
+
+    On Linux alone, which says whether they are still that server's.
+    """
+    try:
+        key, number = (place.data / _PID_FILE).read_text().splitlines()[_MEMORY_LINE].split()
+    except (FileNotFoundError, IndexError, ValueError):
+        return
+    if [key, number] in _shared_memory():
+        await run(place.account, "ipcrm", "-m", number)
+
+
+def _shared_memory() -> list[list[str]]:
+    """The keys and numbers of this machine's shared memory."""
+    try:
+        return [line.split()[:2] for line in _SHARED_MEMORY.read_text().splitlines()]
+    except FileNotFoundError:
+        return []
 
 
 def is_held(place: Place) -> bool:

@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg.conninfo import make_conninfo
+
 from neon_emulator.engine import ClusterFailed
 from neon_emulator.supervisor.commands import run, tail
+from neon_emulator.supervisor.initdb import SUPERUSER
 
 if TYPE_CHECKING:
     from neon_emulator.supervisor.cluster import Cluster
@@ -29,24 +32,24 @@ class Outline:
 
 async def dump_schema(cluster: Cluster, database: str) -> str:
     """The schema of a running cluster's database; the same text for the same schema."""
-    text = await _do(cluster, "pg_dump", "--schema-only", f"--dbname={cluster.conninfo(database)}")
+    text = await _do(cluster, "pg_dump", "--schema-only", _database(cluster, database))
     return _GUARD.sub("", text)
 
 
 async def take(cluster: Cluster) -> Outline:
     """The outline of a running cluster."""
-    roles = await _do(cluster, "pg_dumpall", "--roles-only", f"--dbname={cluster.conninfo()}")
+    roles = await _do(cluster, "pg_dumpall", "--roles-only", _database(cluster))
     held = (await cluster.look()).catalog
     names = [database.name for database in held.databases]
     options = ("pg_dump", "--schema-only", "--create")
-    databases = [await _do(cluster, *options, f"--dbname={cluster.conninfo(name)}") for name in names]
-    default = await _do(cluster, "pg_dump", "--schema-only", f"--dbname={cluster.conninfo()}")
+    databases = [await _do(cluster, *options, _database(cluster, name)) for name in names]
+    default = await _do(cluster, "pg_dump", "--schema-only", _database(cluster))
     return Outline(_SUPERUSER.sub("", roles), tuple(databases), default)
 
 
 async def give(cluster: Cluster, outline: Outline) -> None:
     """Make a new, running cluster what an outline says."""
-    options = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={cluster.conninfo()}")
+    options = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", _database(cluster))
     for text in (outline.roles, *outline.databases, outline.default):
         await _do(cluster, *options, text=text)
 
@@ -57,3 +60,9 @@ async def _do(cluster: Cluster, program: str, *options: str, text: str | None = 
     if result.status != 0:
         raise ClusterFailed(f"{program} failed for {cluster.id}:{tail(result.complaints)}")
     return result.output
+
+
+def _database(cluster: Cluster, name: str = "postgres") -> str:
+    """An option of Postgres's programs; they get no variable that would have to be overridden."""
+    place = cluster.place
+    return f"--dbname={make_conninfo(host=str(place.sockets), port=place.number, user=SUPERUSER, dbname=name)}"

@@ -14,7 +14,7 @@ from neon_emulator.engine import ClusterFailed, ClusterMissing
 from neon_emulator.supervisor.cluster import Cluster
 from neon_emulator.supervisor.copying import remove
 from neon_emulator.supervisor.history import History
-from neon_emulator.supervisor.postgres import Place
+from neon_emulator.supervisor.postgres import Place, free_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -112,11 +112,13 @@ class Workshop:
         await cluster.close(immediate=immediate, doomed=True)
         self.clusters.pop(cluster.id, None)
         self._numbers.discard(cluster.place.number)
+        await free_memory(cluster.place)
         self.remove(cluster.place.folder)
 
     async def delete_now(self, cluster: Cluster) -> None:
         """Delete the folder of a cluster that never ran, and wait for it."""
         self._numbers.discard(cluster.place.number)
+        await free_memory(cluster.place)
         await self.remove_now(cluster.place.folder)
 
     def remove(self, folder: Path) -> None:
