@@ -37,6 +37,7 @@ def _pages(project: Project, path: str, key: str, cursor: str, **query: Any) -> 
         if not answer[key]:
             return pages
         pages.append(answer[key])
+        assert len(pages) < 20, "the pages do not end"
         query["cursor"] = answer["pagination"][cursor]
 
 

@@ -153,6 +153,7 @@ def test_pages(empty: Client) -> None:
         if not page["projects"]:
             break
         found += [one["id"] for one in page["projects"]]
+        assert len(found) <= len(ids)
         query["cursor"] = page["pagination"]["cursor"]
     assert found == ids[::-1]
     assert [one["id"] for one in empty.get("/projects", params={"search": "P1"})["projects"]] == [ids[1]]
