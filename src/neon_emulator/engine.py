@@ -116,6 +116,10 @@ class ClusterFailed(EngineError):
     """Postgres, or the making of a copy, failed; the text ends with the server's own words."""
 
 
+class ServerLost(ClusterFailed):
+    """A cluster's server ended while it was asked; another try starts it again."""
+
+
 class OutsideWindow(EngineError):
     """The point lies outside of what is kept; `window` says what is."""
 

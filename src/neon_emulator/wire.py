@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ERRORS = {
-    cls.__name__: cls for cls in (engine.ClusterMissing, engine.ClusterFailed, engine.NoHistory, engine.EngineError)
+    cls.__name__: cls
+    for cls in (engine.ClusterMissing, engine.ClusterFailed, engine.ServerLost, engine.NoHistory, engine.EngineError)
 }
 _WINDOW = TypeAdapter(engine.Window)
 

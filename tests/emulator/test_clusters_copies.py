@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ from tests.emulator.clusters import (
     new,
     place,
     play,
+    server_pid,
     trouble,
     until,
     until_copied,
@@ -288,6 +291,25 @@ def test_a_parent_is_deleted_only_after_its_copies_are_made() -> None:
             await copy(clusters, made.cluster)
         assert await ask(clusters, await begun, "SELECT count(*) FROM note") == [1000]
         await deletion
+
+    play(story)
+
+
+@pytest.mark.parametrize("past", [False, True], ids=["head", "past"])
+def test_a_parent_that_is_killed_while_it_is_copied_is_copied_again(past: bool) -> None:
+    """The branch is made all the same, with all that was committed before it was asked for."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        await ask(clusters, made.cluster, "CREATE TABLE note AS SELECT generate_series(1, 1000)")
+        await clusters.acquire(made.cluster)
+        at = Point(time=datetime.now(UTC)) if past else None
+        begun = asyncio.create_task(copy(clusters, made.cluster, at=at))
+        await until_copied(clusters, made.cluster)
+        os.kill(server_pid(clusters, made.cluster), signal.SIGKILL)
+        branch = await begun
+        assert await ask(clusters, branch, "SELECT count(*) FROM note") == [1000]
+        assert trouble(clusters, branch) == []
 
     play(story)
 

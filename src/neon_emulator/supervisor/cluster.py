@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from neon_emulator.supervisor.catalog import Rest
     from neon_emulator.supervisor.history import History
     from neon_emulator.supervisor.postgres import Place, Postgres
-    from neon_emulator.supervisor.superuser import Row, Values
 
 _T = TypeVar("_T")
 
@@ -47,7 +46,7 @@ class Cluster:
         self.tending = asyncio.Lock()
         self._on_exit = on_exit
         self._address = Address(str(place.sockets), place.number, SUPERUSER)
-        self._session = Superuser(self._address.conninfo())
+        self.superuser = Superuser(self._address.conninfo())
         self._server: Postgres | None = None
         self._archiving = False
         self._stopping = False
@@ -71,8 +70,8 @@ class Cluster:
 
     @property
     def is_archiving(self) -> bool:
-        """Whether its server puts the write-ahead log aside."""
-        return self.running and self._archiving
+        """Whether its server puts the write-ahead log aside, and is not about to stop."""
+        return self.running and self._archiving and not self._stopping
 
     def conninfo(self, database: str = "postgres") -> str:
         """The superuser's connection string."""
@@ -81,10 +80,6 @@ class Cluster:
     def rest(self) -> Rest | None:
         """What is known of it while it does not run; None where it was not stopped in order."""
         return catalog.find(self.place.folder)
-
-    async def ask(self, query: str, values: Values = ()) -> list[Row]:
-        """Run a statement as the superuser in the running server, and return its rows."""
-        return await self._session.ask(query, values)
 
     async def look(self) -> Rest:
         """What it holds now; a stopped one is started only where it was not stopped in order."""
@@ -95,7 +90,7 @@ class Cluster:
 
     async def _look_inside(self) -> Rest:
         async with self.used():
-            return await self._session.look()
+            return await self.superuser.look()
 
     async def acquire(self, extra: Mapping[str, str] | None = None) -> Path:
         """Start it where it is stopped, and keep it running until :meth:`release`; return its socket.
@@ -161,16 +156,16 @@ class Cluster:
 
     async def verifier(self, role: str) -> str | None:
         """The verifier of a role that may log in; None for any other role, and where the server does not run."""
-        return await self._session.verifier(role) if self.running else None
+        return await self.superuser.verifier(role) if self.running else None
 
     async def busy(self) -> bool:
         """Whether a client is in a transaction."""
-        return self.running and await self._unless_killed(self._session.sees_work(), otherwise=False)
+        return self.running and await self._unless_killed(self.superuser.sees_work(), otherwise=False)
 
     async def end_sessions(self, role: str | None = None) -> None:
         """End the clients' sessions, of one role or of all."""
         if self.running:
-            await self._unless_killed(self._session.end_sessions(role), otherwise=None)
+            await self._unless_killed(self.superuser.end_sessions(role), otherwise=None)
 
     async def restart(self) -> None:
         """Stop the server in order where it runs, and start it again where somebody holds it."""
@@ -186,6 +181,11 @@ class Cluster:
         self._doomed = self._doomed or doomed
         self._keep_running()
         await self._surely(self._close(immediate=immediate, doomed=doomed))
+
+    async def settle(self) -> None:
+        """Wait until a server that has just been killed is known to be."""
+        if self._server is not None:
+            await self._server.ends_soon()
 
     async def _unless_killed(self, answer: Awaitable[_T], *, otherwise: _T) -> _T:
         """What the server answers, or what holds where it ends instead of answering."""
@@ -248,7 +248,7 @@ class Cluster:
         try:
             rest = None if immediate else await self._last_look()
             server.stopping = True
-            await self._session.close()
+            await self.superuser.close()
             await server.stop(immediate=immediate)
             if rest is not None and server.ended_well:
                 catalog.keep(self.place.folder, rest, self.place.account)
@@ -258,8 +258,8 @@ class Cluster:
     async def _last_look(self) -> Rest | None:
         """What the server holds in the end: with the clients gone, nobody changes any more what is read."""
         try:
-            await self._session.end_sessions()
-            return await self._session.look()
+            await self.superuser.end_sessions()
+            return await self.superuser.look()
         except ClusterFailed:  # killed meanwhile; the next start recovers it
             return None
 
@@ -294,7 +294,7 @@ class Cluster:
         async with self._changing:
             if self._server is server:
                 self._server = None
-                await self._session.close()
+                await self.superuser.close()
                 with suppress(ClusterFailed):  # the next start says so again
                     await postgres.end_leftovers(self.place)
         self._on_exit(self)

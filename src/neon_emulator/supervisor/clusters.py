@@ -11,7 +11,7 @@ from neon_emulator.supervisor import postgres, recovery, schemas
 from neon_emulator.supervisor.cluster import LINGER
 from neon_emulator.supervisor.copying import shares_blocks
 from neon_emulator.supervisor.history import History
-from neon_emulator.supervisor.making import Maker
+from neon_emulator.supervisor.making import Maker, again
 from neon_emulator.supervisor.tending import Tender
 from neon_emulator.supervisor.workshop import GONE, Workshop
 
@@ -101,8 +101,8 @@ class Clusters:
         """
         cluster = self._find(source)
         if at is None:
-            return await self._maker.copy(cluster, verifiers, history=history)
-        return await self._maker.copy_past(cluster, at, verifiers, history=history)
+            return await again(cluster, lambda: self._maker.copy(cluster, verifiers, history=history))
+        return await again(cluster, lambda: self._maker.copy_past(cluster, at, verifiers, history=history))
 
     async def schema_only(self, source: str, *, at: Point | None) -> Made:
         """Make a cluster with the roles, passwords, databases and schemas of another, without rows; past kept."""
@@ -240,6 +240,7 @@ class Clusters:
         try:
             await self._tender.tend(cluster)
         except EngineError as error:
-            if not cluster.is_archiving:  # stopped meanwhile, which is nobody's mistake
+            await cluster.settle()
+            if not cluster.is_archiving:  # stopped or killed meanwhile
                 return
             _log.warning("The past of %s is not brought up to date: %s", cluster.id, error)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from local_postgres import folders
 from neon_emulator.engine import ClusterFailed
 from neon_emulator.supervisor import catalog, wal
@@ -18,11 +16,13 @@ from neon_emulator.supervisor.catalog import Rest
 from neon_emulator.supervisor.commands import write_file
 from neon_emulator.supervisor.copying import copy_changing, copy_entries, copy_tree
 from neon_emulator.supervisor.server_settings import SEGMENT
-from neon_emulator.supervisor.superuser import connect
+from neon_emulator.supervisor.superuser import connect, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    import psycopg
 
     from local_postgres import Account
     from neon_emulator.supervisor.superuser import Row
@@ -61,19 +61,16 @@ async def copy_running(conninfo: str, source: Path, target: Path, account: Accou
     Raises:
         ClusterFailed: where the server or the copy fails.
     """
-    try:
-        async with backup_session(conninfo) as session:
-            await session.execute("SELECT pg_backup_start('copy', true)")
-            await _copy_files(source, target, account)
-            before = await _read(session) if whole else None
-            stop, label_text, now = await _stop(session)
-            label = wal.parse_label(label_text)
-            after = await _read(session) if whole else None
-            write_file(target / "backup_label", label_text, account)
-            if whole:
-                await _copy_wal(source / "pg_wal", target / "pg_wal", label, stop, account)
-    except psycopg.Error as error:
-        raise ClusterFailed(f"A cluster could not be copied: {error}") from error
+    async with backup_session(conninfo) as session:
+        await session.execute("SELECT pg_backup_start('copy', true)")
+        await _copy_files(source, target, account)
+        before = await _read(session) if whole else None
+        stop, label_text, now = await _stop(session)
+        label = wal.parse_label(label_text)
+        after = await _read(session) if whole else None
+        write_file(target / "backup_label", label_text, account)
+        if whole:
+            await _copy_wal(source / "pg_wal", target / "pg_wal", label, stop, account)
     return Taken(label, stop, now, _agreed(before, after, stop, now))
 
 
@@ -85,10 +82,11 @@ async def copy_resting(source: Path, target: Path, account: Account) -> None:
 @asynccontextmanager
 async def backup_session(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
     """A session during which the server removes no write-ahead log, from its last checkpoint on."""
-    async with await connect(conninfo) as session:
-        slot = f"copy_{secrets.token_hex(8)}"
-        await session.execute("SELECT pg_create_physical_replication_slot(%s, true, true)", [slot])
-        yield session
+    with told("A cluster could not be copied"):
+        async with await connect(conninfo) as session:
+            slot = f"copy_{secrets.token_hex(8)}"
+            await session.execute("SELECT pg_create_physical_replication_slot(%s, true, true)", [slot])
+            yield session
 
 
 async def _read(session: psycopg.AsyncConnection[Row]) -> Rest:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from neon_emulator.engine import ClusterFailed, Made
+from neon_emulator.engine import Made, ServerLost
 from neon_emulator.supervisor import catalog, copies, initdb, recovery, roles, schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from neon_emulator.engine import Point
     from neon_emulator.supervisor.catalog import Rest
     from neon_emulator.supervisor.cluster import Cluster
     from neon_emulator.supervisor.tending import Tender
     from neon_emulator.supervisor.workshop import Workshop
+
+
+_TRIES = 3
 
 
 class Maker:
@@ -86,7 +90,7 @@ class Maker:
                 return taken.rest
             rest = source.rest()
             if rest is None:
-                raise ClusterFailed(f"The server of {source.id} ended before it was copied.")
+                raise ServerLost(f"The server of {source.id} ended before it was copied.")
             await copies.copy_resting(data, target.place.data, account)
             return rest
 
@@ -99,3 +103,12 @@ class Maker:
 
 def _made(cluster: Cluster, rest: Rest) -> Made:
     return Made(cluster.id, rest.lsn, rest.time, rest.catalog)
+
+
+async def again(source: Cluster, make: Callable[[], Awaitable[Made]]) -> Made:
+    """Make something of a cluster, and try again where its server was killed meanwhile."""
+    for _ in range(_TRIES - 1):
+        with suppress(ServerLost):
+            return await make()
+        await source.settle()
+    return await make()

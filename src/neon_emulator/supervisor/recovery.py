@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from neon_emulator.engine import NoHistory, OutsideWindow, Window
-from neon_emulator.supervisor import catalog, copies, wal
+from neon_emulator.supervisor import copies, wal
 from neon_emulator.supervisor.commands import write_file
 from neon_emulator.supervisor.copying import copy_tree
 
@@ -66,7 +66,7 @@ async def recover(source: Cluster, at: Point, target: Cluster, turns: asyncio.Se
         history = _history(source)
         base = await _find_base(source, history, at)
         with history.pinned(base):
-            await source.ask(_BEYOND)
+            await source.superuser.ask(_BEYOND)
             async with turns:
                 await copy_tree(history.data(base), target.place.data, target.place.account)
             write_file(target.place.data / "recovery.signal", "", target.place.account)
@@ -81,7 +81,7 @@ def _history(cluster: Cluster) -> History:
 
 
 async def _find_base(source: Cluster, history: History, at: Point) -> Base:
-    end = (await catalog.read(source.ask)).lsn
+    end = (await source.superuser.look()).lsn
     now = datetime.now(UTC)
     base = None
     if at.time is not None and at.time <= now:
@@ -116,5 +116,5 @@ async def _ended(target: Cluster, base: Base, at: Point) -> Ended:
     lsn = wal.switch_point(timeline.read_text())
     if at.time is not None:
         return Ended(lsn, at.time.astimezone(UTC))
-    [(last,)] = await target.ask("SELECT pg_last_xact_replay_timestamp()")
+    [(last,)] = await target.superuser.ask("SELECT pg_last_xact_replay_timestamp()")
     return Ended(lsn, last.astimezone(UTC) if isinstance(last, datetime) else base.time)

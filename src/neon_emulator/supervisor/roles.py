@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 from psycopg import sql
 
-from neon_emulator.engine import ClusterFailed
-from neon_emulator.supervisor.superuser import connect
+from neon_emulator.supervisor.superuser import connect, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,19 +58,15 @@ async def set_passwords(conninfo: str, verifiers: Mapping[str, str]) -> None:
         verifiers: by role, the password as SCRAM keeps it.
     """
     query = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
-    try:
+    with told("Passwords could not be set"):
         async with await connect(conninfo) as session:
             for (role,) in await (await session.execute(query, [list(verifiers)])).fetchall():
                 change = sql.SQL("ALTER ROLE {} PASSWORD {}")
                 await session.execute(change.format(sql.Identifier(role), sql.Literal(verifiers[role])))
-    except psycopg.Error as error:
-        raise ClusterFailed(f"Passwords could not be set: {error}") from error
 
 
 async def _do(conninfo: str, *statements: sql.SQL | sql.Composed) -> None:
-    try:
+    with told("The roles of a new cluster could not be made"):
         async with await connect(conninfo) as session:
             for statement in statements:
                 await session.execute(statement)
-    except psycopg.Error as error:
-        raise ClusterFailed(f"The roles of a new cluster could not be made: {error}") from error

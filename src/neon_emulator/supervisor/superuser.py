@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from neon_emulator.engine import ClusterFailed
+from neon_emulator.engine import ClusterFailed, ServerLost
 from neon_emulator.supervisor import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 _BUSY = """
 SELECT EXISTS (SELECT FROM pg_stat_activity
@@ -42,15 +47,13 @@ class Superuser:
             ClusterFailed: where it fails; the text is the server's.
         """
         async with self._turn:
-            try:
+            with told("A cluster's server failed"):
                 try:
                     return await self._try(query, values)
                 except psycopg.OperationalError:
                     if self._connection is not None and not self._connection.closed:
                         raise
                 return await self._try(query, values)
-            except psycopg.Error as error:
-                raise ClusterFailed(f"A cluster's server failed: {error}") from error
 
     async def look(self) -> catalog.Rest:
         """What the cluster holds now."""
@@ -82,6 +85,25 @@ class Superuser:
             self._connection = await connect(self._conninfo)
         cursor = await self._connection.execute(query.encode(), values or None)
         return await cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Tell of Postgres's errors in the engine's words.
+
+    Args:
+        what: what has failed.
+
+    Raises:
+        ServerLost: where the server has ended.
+        ClusterFailed: for any other error of Postgres.
+    """
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise ServerLost(f"{what}: {error}") from error
+    except psycopg.Error as error:
+        raise ClusterFailed(f"{what}: {error}") from error
 
 
 async def connect(conninfo: str) -> psycopg.AsyncConnection[Row]:

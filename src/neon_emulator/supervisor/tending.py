@@ -55,7 +55,7 @@ class Tender:
                     break
 
     async def _since_base(self, cluster: Cluster, history: History) -> int:
-        [(now,)] = await cluster.ask("SELECT pg_current_wal_insert_lsn()::text")
+        [(now,)] = await cluster.superuser.ask("SELECT pg_current_wal_insert_lsn()::text")
         return wal.parse_lsn(str(now)) - history.bases[-1].start
 
     def _interval(self, history: History) -> int:
