@@ -38,6 +38,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     errors.Busy: HTTPStatus.LOCKED,
     errors.NotEmulated: HTTPStatus.NOT_IMPLEMENTED,
     engine.EngineGone: HTTPStatus.SERVICE_UNAVAILABLE,
+    engine.ServerLost: HTTPStatus.SERVICE_UNAVAILABLE,
     engine.ClusterFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     # The state and the clusters disagree: somebody has deleted a folder.
     engine.ClusterMissing: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -67,14 +67,14 @@ def test_reset(project: Project) -> None:
     assert _parents(project) == {"main": None, "child": "main"}
 
 
-@pytest.mark.usefixtures("lsn")
-def test_reset_keeps_passwords(project: Project) -> None:
+@pytest.mark.parametrize("protected", [False, True])
+def test_reset_keeps_passwords(project: Project, protected: bool) -> None:
     """What a branch's clients know keeps opening it after a reset, whatever passwords the parent has."""
     child = project.branch()["branch"]["id"]
     reset = f"{project.path}/branches/{child}/roles/neondb_owner/reset_password"
     project.client.post(reset, status=200)
     uri = project.uri(child)
-    project.client.patch(f"{project.path}/branches/{project.main}", {"branch": {"protected": True}})
+    project.client.patch(f"{project.path}/branches/{project.main}", {"branch": {"protected": protected}})
     _restore(project, child, source_branch_id=project.main)
     assert project.uri(child) == uri
     psycopg.connect(uri).close()
@@ -162,6 +162,20 @@ def test_from_a_protected_branch(project: Project) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(project.uri(child), user="secret", password=secret)
     psycopg.connect(project.uri(child, role="secret")).close()
+
+
+def test_from_a_protected_branchs_past(project: Project) -> None:
+    """Roles that a protected source once had come with new passwords as well."""
+    roles = f"{project.path}/branches/{project.main}/roles"
+    child = project.branch()["branch"]["id"]
+    old = project.client.post(roles, {"role": {"name": "leaver"}})["role"]["password"]
+    lsn = project.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    project.client.delete(f"{roles}/leaver")
+    project.client.patch(f"{project.path}/branches/{project.main}", {"branch": {"protected": True}})
+    _restore(project, child, source_branch_id=project.main, source_lsn=lsn)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(project.uri(child), user="leaver", password=old)
+    psycopg.connect(project.uri(child, role="leaver")).close()
 
 
 def test_own_past_refused(project: Project, lsn: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from neon_emulator.engine import EngineGone
+from neon_emulator.engine import EngineGone, ServerLost
 from neon_emulator.state.models import CANCELLED, ERROR, FINISHED, RUNNING, SCHEDULING, UNFINISHED, Operation
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Worker:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._actions[operation.action].work(operation)
-            except EngineGone:
+            except (EngineGone, ServerLost):
                 if attempt == _ATTEMPTS or self._closing.is_set():
                     raise
         return None
