@@ -35,6 +35,10 @@ class Backend:
     options: str = ""
 
 
+class _NotNow(Exception):
+    """A server that is there takes no sessions at the moment."""
+
+
 class Computes(Protocol):
     """What the front asks of whoever keeps the servers."""
 
@@ -60,8 +64,17 @@ async def undisturbed(work: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.shield(task)
 
 
-async def reach(computes: Computes, endpoint: str, backend: Backend) -> Channel:
+async def reach(computes: Computes, endpoint: str, backend: Backend, startup: bytes) -> tuple[Channel, bytes]:
     """Connect to an endpoint's server; one that was killed since it was woken is woken again.
+
+    Args:
+        computes: who wakes it.
+        endpoint: its id.
+        backend: where the server is.
+        startup: the packet that the session begins with.
+
+    Returns:
+        The server's channel, and the first that it says.
 
     Raises:
         Refused: where it takes no connection for seconds.
@@ -69,31 +82,49 @@ async def reach(computes: Computes, endpoint: str, backend: Backend) -> Channel:
     limit = time.monotonic() + _CONNECT_SECONDS
     while True:
         try:
-            return await connect(backend.socket)
-        except OSError as error:
+            return await _begin(backend.socket, startup)
+        except (OSError, Ended, _NotNow) as error:
             if time.monotonic() > limit:
-                text = f"the compute of {endpoint} takes no connection ({error.strerror}): try again"
+                text = f"the compute of {endpoint} takes no connection ({error or 'it hung up'}): try again"
                 raise Refused(CANNOT_CONNECT_NOW, text) from error
         await asyncio.sleep(_RETRY_SECONDS)
         backend = await undisturbed(computes.wake(endpoint))
 
 
-async def greeting(server: Channel, client: Channel) -> bytes | None:
+async def _begin(socket: Path, startup: bytes) -> tuple[Channel, bytes]:
+    server = await connect(socket)
+    try:
+        await server.write(startup)
+        said = await server.read_some(_CHUNK)
+        if said[:1] == b"E" and f"\0C{CANNOT_CONNECT_NOW}\0".encode() in said:
+            raise _NotNow("it is starting or stopping")  # noqa: TRY301 - the channel is closed in one place
+    except BaseException:
+        server.close()
+        raise
+    return server, said
+
+
+async def greeting(server: Channel, client: Channel, said: bytes) -> bytes | None:
     """Pass on what a server says until it is ready, or refuses.
+
+    Args:
+        server: its channel.
+        client: the client's.
+        said: what the server has said already.
 
     Returns:
         The body of the message that names the session's key; None where there was none.
     """
-    said = b""
+    await client.write(said)
     while True:
-        some = await server.read_some(_CHUNK)
-        await client.write(some)
-        said += some
         for message in messages.whole(said):
             if message.kind == b"K":
                 return message.body
             if message.kind in {b"Z", b"E"}:
                 return None
+        some = await server.read_some(_CHUNK)
+        await client.write(some)
+        said += some
 
 
 async def cancel(socket: Path, packet: bytes) -> None:

@@ -8,20 +8,24 @@ it has.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from neon_emulator.supervisor.channel import AGAIN
-from neon_emulator.supervisor.messages import ADMIN_SHUTDOWN, Refused, fatal
+from neon_emulator.supervisor.messages import ADMIN_SHUTDOWN, QUERY_CANCELED, Refused, fatal, number
 
 if TYPE_CHECKING:
     from neon_emulator.supervisor.channel import Channel
 
 GOODBYE = fatal(Refused(ADMIN_SHUTDOWN, "terminating connection due to administrator command"))
 
+_READY = b"Z\0\0\0\x05"
+_ERROR = re.compile(rb"E(?=\0\0..S)", re.DOTALL)
+
 _BUFFER = memoryview(bytearray(128 * 1024))  # at least a record of TLS, so that none is left half read
-_SAID = f"C{ADMIN_SHUTDOWN}\0".encode()
+_LAST_WORDS = 8 * 1024
 
 
 @dataclass
@@ -58,7 +62,7 @@ class Way:
         self._receive, self._send = source.socket.recv_into, sink.socket.send
         self._kept = memoryview(b"")
         self._stopped = self._over = False
-        self._farewell: bytes | None = None
+        self._held: bytes | None = None
 
     def begin(self) -> None:
         """Read from now on; what TLS has read already is not seen by the event loop."""
@@ -66,9 +70,9 @@ class Way:
         if self._source.tls is not None and self._source.tls.pending():
             self._readable()
 
-    def close_with(self, farewell: bytes) -> None:
-        """Pass on what the source still says, and then a last message of ours unless it says the same."""
-        self._farewell = farewell
+    def hold_last_words(self) -> None:
+        """Pass on what the source still says, but its last message only after it was made to say why it ends."""
+        self._held = b""
 
     def stop(self) -> None:
         """Read and write nothing any more; a second time is without effect."""
@@ -90,9 +94,12 @@ class Way:
             return
         self._use.last = time.monotonic()
         data = _BUFFER[:size]
-        if self._farewell is not None and _SAID in bytes(data):
-            self._farewell = None
-        self._pass_on(data)
+        self._pass_on(data if self._held is None else self._but_last(data))
+
+    def _but_last(self, data: memoryview) -> memoryview:
+        held = (self._held or b"") + data
+        self._held = held[-_LAST_WORDS:]
+        return memoryview(held[:-_LAST_WORDS])
 
     def _pass_on(self, data: memoryview) -> None:
         sent = self._sent(data)
@@ -125,12 +132,27 @@ class Way:
     def _end(self) -> None:
         self._over = True
         self._loop.remove_reader(self._source)
-        farewell, self._farewell = self._farewell, None
-        if farewell is not None:
-            self._pass_on(memoryview(farewell))
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._pass_on(memoryview(farewell(held)))
         if not self._kept and not self._stopped:
             self.stop()
             self._ends.exhausted(self)
+
+
+def farewell(said: bytes) -> bytes:
+    """The last words of a server whose session an administrator has ended, with the reason.
+
+    That it has cancelled a query is left out: it was told to do so only in order to end the session.
+    """
+    if f"\0C{ADMIN_SHUTDOWN}\0".encode() in said:
+        return said
+    for error in _ERROR.finditer(said):
+        start = error.start()
+        end = start + 1 + number(said, start + 1)
+        if f"\0C{QUERY_CANCELED}\0".encode() in said[start:end] and said[end:-1] in {b"", _READY}:
+            return said[:start] + GOODBYE
+    return said + GOODBYE
 
 
 class Relay:
@@ -160,7 +182,7 @@ class Relay:
 
     def hang_up(self) -> None:
         """End the session as an administrator does: the server is left, and the client told what it said, and why."""
-        self._down.close_with(GOODBYE)
+        self._down.hold_last_words()
         self._up.stop()
         self._server.finish()
 

@@ -119,12 +119,14 @@ class Session:
 
     async def _serve(self) -> None:
         try:
-            async with asyncio.timeout(self._house.patience) as self._limit:
+            async with asyncio.timeout(0 if self._ending else self._house.patience) as self._limit:
                 relay = await self._begin()
         except TimeoutError:
             if not self._ending:
                 raise Refused(messages.QUERY_CANCELED, "canceling authentication due to timeout") from None
             relay = None
+        finally:
+            self._limit = None
         if self._ending:
             await self._say(GOODBYE)
         elif relay is not None:
@@ -141,9 +143,9 @@ class Session:
         backend = await self._wake()
         verifier = await computes.undisturbed(self._house.computes.verifier(self._door.endpoint, wish.role))
         await authenticate(self._client, wish.role, verifier, self._house.certificate)
-        self._server = await computes.reach(self._house.computes, self._door.endpoint, backend)
-        await self._server.write(wish.packet(backend.options))
-        key = await computes.greeting(self._server, self._client)
+        packet = wish.packet(backend.options)
+        self._server, said = await computes.reach(self._house.computes, self._door.endpoint, backend, packet)
+        key = await computes.greeting(self._server, self._client, said)
         self._key = None if key is None else _Key(backend.socket, messages.cancel(key))
         return Relay(self._client, self._server, self._door.use)
 

@@ -66,6 +66,7 @@ def other_cluster(tmp_path: Path) -> Iterator[local_postgres.Cluster]:
     cluster.start()
     with psycopg.connect(cluster.address.conninfo(), autocommit=True) as admin:
         admin.execute(f"CREATE ROLE app LOGIN PASSWORD '{scram.build_verifier('secret')}'".encode())
+        admin.execute("CHECKPOINT")  # a throwaway server that is killed may forget what came after
     yield cluster
     cluster.stop(timeout=0)
     local_postgres.folders.remove_tree(cluster.home.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 import struct
@@ -18,6 +19,8 @@ from neon_emulator.supervisor.front import Backend, Front
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+
+    from psycopg.pq.abc import PGresult
 
     from local_postgres import Address
     from neon_emulator.supervisor.certificate import Certificate
@@ -151,6 +154,19 @@ def sasl(text: bytes, mechanism: str | None = None) -> bytes:
     return b"p" + struct.pack("!I", len(body) + 4) + body
 
 
+def results(session: psycopg.Connection[Any]) -> Iterator[PGresult]:
+    """What comes of a query that was sent; waited for by us, since libpq does so with Python's lock in its hand."""
+    pgconn = session.pgconn
+    while True:
+        while pgconn.is_busy():
+            readable, _, _ = select.select([pgconn.socket], [], [], SECONDS)
+            assert readable, "no answer came"
+            pgconn.consume_input()
+        if (result := pgconn.get_result()) is None:
+            return
+        yield result
+
+
 def until(condition: Callable[[], object]) -> None:
     """Wait for a condition."""
     limit = time.monotonic() + SECONDS
@@ -163,7 +179,7 @@ def until(condition: Callable[[], object]) -> None:
 def running(address: Address, certificate: Certificate, *, options: str = "", **settings: Any) -> Iterator[House]:
     """Run a front in a loop of its own, with one endpoint; in the end its sessions are over."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def begin() -> tuple[Front, Computer]:
