@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import psycopg
 import sqlalchemy as sa
 
 from neon_emulator.engine import EngineGone, ServerLost
@@ -157,7 +158,7 @@ class Worker:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._actions[operation.action].work(operation)
-            except (EngineGone, ServerLost):
+            except (EngineGone, ServerLost, psycopg.OperationalError):
                 if attempt == _ATTEMPTS or self._closing.is_set():
                     raise
         return None

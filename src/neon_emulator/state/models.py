@@ -177,5 +177,5 @@ class Operation(Base):
     status: Mapped[str]
     error: Mapped[str | None]
     failures_count: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(index=True)
     updated_at: Mapped[datetime]
