@@ -14,7 +14,7 @@ import psycopg
 
 import local_postgres
 from local_postgres.account import default_account
-from neon_emulator.supervisor.clusters import Clusters
+from neon_emulator.clusters.clusters import Clusters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence

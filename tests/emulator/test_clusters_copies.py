@@ -29,15 +29,15 @@ from tests.emulator.clusters import (
 
 from local_postgres import folders
 from local_postgres.account import default_account
+from neon_emulator.clusters import copying
+from neon_emulator.clusters.commands import Finished
 from neon_emulator.engine import ClusterFailed, ClusterMissing, Point
-from neon_emulator.supervisor import copying
-from neon_emulator.supervisor.commands import Finished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from neon_emulator.supervisor.clusters import Clusters
+    from neon_emulator.clusters.clusters import Clusters
 
 _ACCOUNTS = """
 CREATE TABLE account (id int PRIMARY KEY, money int);

@@ -29,7 +29,7 @@ from neon_emulator.engine import ClusterFailed, KnownCluster, NoHistory, Outside
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from neon_emulator.supervisor.clusters import Clusters
+    from neon_emulator.clusters.clusters import Clusters
 
 _NOTES = "SELECT text FROM note ORDER BY text"
 _LSN = "SELECT pg_current_wal_lsn()::text"

@@ -19,7 +19,7 @@ from local_postgres.account import default_account
 from neon_emulator.engine import ClusterMissing, KnownCluster
 
 if TYPE_CHECKING:
-    from neon_emulator.supervisor.clusters import Clusters
+    from neon_emulator.clusters.clusters import Clusters
 
 # Makes a root with a table, says its name, writes to it for ever, and makes branches for ever, saying each one's name.
 _SUPERVISOR = """
@@ -28,7 +28,7 @@ from pathlib import Path
 import psycopg
 import local_postgres
 from local_postgres.account import default_account
-from neon_emulator.supervisor.clusters import Clusters
+from neon_emulator.clusters.clusters import Clusters
 
 async def write(conninfo):
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as session:

@@ -26,13 +26,13 @@ from tests.emulator.clusters import (
 
 from local_postgres import folders
 from local_postgres.account import default_account
+from neon_emulator.clusters import initdb
 from neon_emulator.engine import ClusterFailed, ClusterMissing
-from neon_emulator.supervisor import initdb
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from neon_emulator.supervisor.clusters import Clusters
+    from neon_emulator.clusters.clusters import Clusters
 
 _ATTRIBUTES = """
 SELECT concat_ws(' ', rolname, rolsuper, rolcanlogin, rolcreatedb, rolcreaterole, rolbypassrls, rolreplication)

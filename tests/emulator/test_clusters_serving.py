@@ -29,7 +29,7 @@ from tests.emulator.clusters import (
 from neon_emulator.engine import ClusterFailed, ClusterMissing
 
 if TYPE_CHECKING:
-    from neon_emulator.supervisor.clusters import Clusters
+    from neon_emulator.clusters.clusters import Clusters
 
 linux_only = pytest.mark.skipif(not LINUX, reason="only Linux says what other processes do")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from neon_emulator.errors import NotAllowed
-from neon_emulator.faults import Effect, Fault, Faults
+from neon_emulator.faults.rules import Effect, Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

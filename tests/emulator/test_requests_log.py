@@ -7,8 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from neon_emulator import requests_log
-from neon_emulator.requests_log import LONGEST_BODY, MOST, Asked, RequestsLog, masked, readable_body, readable_query
+from neon_emulator.faults import requests_log
+from neon_emulator.faults.requests_log import (
+    LONGEST_BODY,
+    MOST,
+    Asked,
+    RequestsLog,
+    masked,
+    readable_body,
+    readable_query,
+)
 
 
 def _request(path: str) -> Asked:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import Blueprint, current_app, request
 from marshmallow import Schema, ValidationError
 
-from neon_emulator.control_schemas import FURTHEST, ClockSchema, FaultSchema, SinceSchema
-from neon_emulator.disturbing import Disturbing
 from neon_emulator.errors import InvalidRequest, NotAllowed
-from neon_emulator.faults import Effect, Fault
+from neon_emulator.faults.layer import Disturbing
+from neon_emulator.faults.rules import Effect, Fault
+from neon_emulator.faults.schemas import FURTHEST, ClockSchema, FaultSchema, SinceSchema
 from neon_emulator.http import check_key, emulation
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from neon_emulator.clock import Clock
-    from neon_emulator.requests_log import Asked
+    from neon_emulator.faults.requests_log import Asked
 
 EXTENSION = "neon_emulator_control"
 

@@ -14,8 +14,8 @@ from neon_emulator.supervisor.front import Backend, Front, Refused
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from neon_emulator.clusters.clusters import Clusters
     from neon_emulator.supervisor.certificate import Certificate
-    from neon_emulator.supervisor.clusters import Clusters
 
 _READ_ONLY = "-c default_transaction_read_only=on"
 _DISABLED = "55000"  # object_not_in_prerequisite_state

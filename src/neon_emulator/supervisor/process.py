@@ -16,9 +16,9 @@ import local_postgres
 from local_postgres import folders
 from local_postgres.account import owner_of
 from neon_emulator import wire
+from neon_emulator.clusters.clusters import Clusters
 from neon_emulator.engine import ClusterFailed, EngineError
 from neon_emulator.supervisor import certificate
-from neon_emulator.supervisor.clusters import Clusters
 from neon_emulator.supervisor.endpoints import Endpoints
 from neon_emulator.supervisor.front import PortTaken
 

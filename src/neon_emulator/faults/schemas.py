@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from neon_emulator.faults import ANY, Effect, Fault
+from neon_emulator.faults.rules import ANY, Effect, Fault
 
 LONGEST_DELAY = 600
 FURTHEST = 315_576_000

@@ -16,10 +16,10 @@ from urllib.parse import parse_qs
 from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 
-from neon_emulator import fault_answers
-from neon_emulator.faults import Effect, Faults
+from neon_emulator.faults import answers
+from neon_emulator.faults.requests_log import Asked, RequestsLog, readable_body, readable_query
+from neon_emulator.faults.rules import Effect, Faults
 from neon_emulator.http import API
-from neon_emulator.requests_log import Asked, RequestsLog, readable_body, readable_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,7 @@ class Disturbing:
         try:
             body = _read(environ)
         except HTTPException as error:  # too long, or the client has gone before it was complete
-            return fault_answers.error(error.code or _BROKEN, error.description or "", request_id)
+            return answers.error(error.code or _BROKEN, error.description or "", request_id)
         fault = self.faults.meet(environ["REQUEST_METHOD"], path)
         number = self.log.begin(replace(_asked(environ, path, body), fault=fault.id if fault else None))
         status: int | Literal["closed"] = _BROKEN
@@ -92,7 +92,7 @@ class Disturbing:
         if effect.status is None:
             return response
         request_id = environ["HTTP_X_REQUEST_ID"]
-        return fault_answers.answer(effect.status, request_id, body=effect.body, retry_after=effect.retry_after)
+        return answers.answer(effect.status, request_id, body=effect.body, retry_after=effect.retry_after)
 
 
 class _Closed(ConnectionAbortedError):

@@ -11,16 +11,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from local_postgres import folders
-from neon_emulator.supervisor import wal
-from neon_emulator.supervisor.commands import write_file
-from neon_emulator.supervisor.copying import remove
+from neon_emulator.clusters import wal
+from neon_emulator.clusters.commands import write_file
+from neon_emulator.clusters.copying import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from local_postgres import Account
-    from neon_emulator.supervisor.copies import Taken
+    from neon_emulator.clusters.copies import Taken
 
 _BLOCK = 512
 _TIMELINE_DIGITS = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from neon_emulator.clusters.server_settings import SEGMENT
 from neon_emulator.engine import ClusterFailed
-from neon_emulator.supervisor.server_settings import SEGMENT
 
 _PER_NAME = (1 << 32) // SEGMENT
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from neon_emulator.clusters import catalog, copies, initdb, recovery, roles, schemas
 from neon_emulator.engine import Made, ServerLost
-from neon_emulator.supervisor import catalog, copies, initdb, recovery, roles, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from neon_emulator.clusters.catalog import Rest
+    from neon_emulator.clusters.cluster import Cluster
+    from neon_emulator.clusters.tending import Tender
+    from neon_emulator.clusters.workshop import Workshop
     from neon_emulator.engine import Point
-    from neon_emulator.supervisor.catalog import Rest
-    from neon_emulator.supervisor.cluster import Cluster
-    from neon_emulator.supervisor.tending import Tender
-    from neon_emulator.supervisor.workshop import Workshop
 
 
 _TRIES = 3

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from neon_emulator.supervisor.superuser import connect, told
+from neon_emulator.clusters.superuser import connect, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from local_postgres import folders
+from neon_emulator.clusters import catalog, wal
+from neon_emulator.clusters.catalog import Rest
+from neon_emulator.clusters.commands import write_file
+from neon_emulator.clusters.copying import copy_changing, copy_entries, copy_tree
+from neon_emulator.clusters.server_settings import SEGMENT
+from neon_emulator.clusters.superuser import connect, told
 from neon_emulator.engine import ClusterFailed
-from neon_emulator.supervisor import catalog, wal
-from neon_emulator.supervisor.catalog import Rest
-from neon_emulator.supervisor.commands import write_file
-from neon_emulator.supervisor.copying import copy_changing, copy_entries, copy_tree
-from neon_emulator.supervisor.server_settings import SEGMENT
-from neon_emulator.supervisor.superuser import connect, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import psycopg
 
     from local_postgres import Account
-    from neon_emulator.supervisor.superuser import Row
-    from neon_emulator.supervisor.wal import Label
+    from neon_emulator.clusters.superuser import Row
+    from neon_emulator.clusters.wal import Label
 
 # What Postgres makes anew when it starts, or reads only from a server that was stopped.
 _EMPTY = {"pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"}

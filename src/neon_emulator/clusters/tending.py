@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neon_emulator.supervisor import copies, wal
-from neon_emulator.supervisor.commands import run
+from neon_emulator.clusters import copies, wal
+from neon_emulator.clusters.commands import run
 
 if TYPE_CHECKING:
     import asyncio
 
-    from neon_emulator.supervisor.cluster import Cluster
-    from neon_emulator.supervisor.history import History
+    from neon_emulator.clusters.cluster import Cluster
+    from neon_emulator.clusters.history import History
 
 _INTERVAL = 100 << 20
 """Bytes of write-ahead log, which recovery replays in less than a second."""

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from neon_emulator.clusters.commands import write_file
 from neon_emulator.engine import Catalog, CatalogDatabase, CatalogRole
-from neon_emulator.supervisor.commands import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from neon_emulator.clusters import catalog
 from neon_emulator.engine import ClusterFailed, ServerLost
-from neon_emulator.supervisor import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

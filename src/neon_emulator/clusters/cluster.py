@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from local_postgres import Address
+from neon_emulator.clusters import catalog, postgres, server_settings
+from neon_emulator.clusters.initdb import SUPERUSER
+from neon_emulator.clusters.superuser import Superuser
 from neon_emulator.engine import ClusterFailed, ClusterMissing
-from neon_emulator.supervisor import catalog, postgres, server_settings
-from neon_emulator.supervisor.initdb import SUPERUSER
-from neon_emulator.supervisor.superuser import Superuser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
     from pathlib import Path
 
-    from neon_emulator.supervisor.catalog import Rest
-    from neon_emulator.supervisor.history import History
-    from neon_emulator.supervisor.postgres import Place, Postgres
+    from neon_emulator.clusters.catalog import Rest
+    from neon_emulator.clusters.history import History
+    from neon_emulator.clusters.postgres import Place, Postgres
 
 _T = TypeVar("_T")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_postgres import locks, postmaster
+from neon_emulator.clusters.commands import end, run, spawn, tail
 from neon_emulator.engine import ClusterFailed
-from neon_emulator.supervisor.commands import end, run, spawn, tail
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

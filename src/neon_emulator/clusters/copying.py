@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neon_emulator.clusters.commands import run, tail
 from neon_emulator.engine import ClusterFailed
-from neon_emulator.supervisor.commands import run, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from local_postgres import Account
-    from neon_emulator.supervisor.commands import Finished
+    from neon_emulator.clusters.commands import Finished
 
 _LINUX = sys.platform == "linux"
 _COPY = ["-a", "--reflink=auto"] if _LINUX else ["-Rcp"]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from local_postgres import folders
 from local_postgres.errors import FolderError
+from neon_emulator.clusters.commands import run, tail
+from neon_emulator.clusters.copying import copy_tree
+from neon_emulator.clusters.server_settings import SEGMENT
 from neon_emulator.engine import ClusterFailed
-from neon_emulator.supervisor.commands import run, tail
-from neon_emulator.supervisor.copying import copy_tree
-from neon_emulator.supervisor.server_settings import SEGMENT
 
 if TYPE_CHECKING:
     from local_postgres import Account, Binaries

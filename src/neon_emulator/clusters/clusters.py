@@ -6,14 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from neon_emulator.clusters import postgres, recovery, schemas
+from neon_emulator.clusters.cluster import LINGER
+from neon_emulator.clusters.copying import shares_blocks
+from neon_emulator.clusters.history import History
+from neon_emulator.clusters.making import Maker, again
+from neon_emulator.clusters.tending import Tender
+from neon_emulator.clusters.workshop import GONE, Workshop
 from neon_emulator.engine import ClusterMissing, EngineError
-from neon_emulator.supervisor import postgres, recovery, schemas
-from neon_emulator.supervisor.cluster import LINGER
-from neon_emulator.supervisor.copying import shares_blocks
-from neon_emulator.supervisor.history import History
-from neon_emulator.supervisor.making import Maker, again
-from neon_emulator.supervisor.tending import Tender
-from neon_emulator.supervisor.workshop import GONE, Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_postgres import Account, Binaries
+    from neon_emulator.clusters.cluster import Cluster
     from neon_emulator.engine import Catalog, KnownCluster, Made, Point, Window
-    from neon_emulator.supervisor.cluster import Cluster
 
 _log = logging.getLogger(__name__)
 _TEND_SECONDS = 2.0

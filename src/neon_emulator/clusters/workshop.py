@@ -10,11 +10,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from local_postgres import folders
+from neon_emulator.clusters.cluster import Cluster
+from neon_emulator.clusters.copying import remove
+from neon_emulator.clusters.history import History
+from neon_emulator.clusters.postgres import Place, free_memory
 from neon_emulator.engine import ClusterFailed, ClusterMissing
-from neon_emulator.supervisor.cluster import Cluster
-from neon_emulator.supervisor.copying import remove
-from neon_emulator.supervisor.history import History
-from neon_emulator.supervisor.postgres import Place, free_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

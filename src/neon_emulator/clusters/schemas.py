@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from psycopg.conninfo import make_conninfo
 
+from neon_emulator.clusters.commands import run, tail
+from neon_emulator.clusters.initdb import SUPERUSER
 from neon_emulator.engine import ClusterFailed
-from neon_emulator.supervisor.commands import run, tail
-from neon_emulator.supervisor.initdb import SUPERUSER
 
 if TYPE_CHECKING:
-    from neon_emulator.supervisor.cluster import Cluster
+    from neon_emulator.clusters.cluster import Cluster
 
 # The superuser is there already.
 _SUPERUSER = re.compile(r"^(CREATE|ALTER) ROLE cloud_admin\b.*;\n", re.MULTILINE)

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from neon_emulator.clusters import copies, wal
+from neon_emulator.clusters.commands import write_file
+from neon_emulator.clusters.copying import copy_tree
 from neon_emulator.engine import NoHistory, OutsideWindow, Window
-from neon_emulator.supervisor import copies, wal
-from neon_emulator.supervisor.commands import write_file
-from neon_emulator.supervisor.copying import copy_tree
 
 if TYPE_CHECKING:
     import asyncio
 
+    from neon_emulator.clusters.cluster import Cluster
+    from neon_emulator.clusters.history import Base, History
     from neon_emulator.engine import Point
-    from neon_emulator.supervisor.cluster import Cluster
-    from neon_emulator.supervisor.history import Base, History
 
 # The server runs it in its data folder. A file that is not put aside yet is in use; it may be put aside in between.
 _RESTORE = (
