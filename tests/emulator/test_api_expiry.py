@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,18 @@ def test_past_is_pruned(movable: Client, moved: Project) -> None:
     said = message(movable, "POST", f"{moved.path}/branches", 422, {"branch": {"parent_timestamp": point}})
     assert "outside of the history" in said
     moved.branch(compute=False, parent_timestamp=(_now(movable) - timedelta(seconds=3000)).isoformat())
+
+
+def test_past_is_shortened(movable: Client, moved: Project) -> None:
+    """A project that keeps less from now on has at once lost what is older, and says so."""
+    point = _now(movable)
+    movable.advance(1000)
+    movable.patch(moved.path, {"project": {"history_retention_seconds": 100}})
+    body = {"branch": {"parent_timestamp": point.isoformat()}}
+    said = message(movable, "POST", f"{moved.path}/branches", 422, body)
+    start = re.search(r"from (\S+) \(LSN", said)
+    assert start
+    assert datetime.fromisoformat(start[1]) > point + timedelta(seconds=899)
 
 
 def test_point_across_a_jump(movable: Client, moved: Project) -> None:

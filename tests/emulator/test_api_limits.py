@@ -74,6 +74,12 @@ def test_branches(of_launch: Project) -> None:
     of_launch.client.post(f"{of_launch.path}/branches")
 
 
+def test_protected_at_once(of_launch: Project) -> None:
+    """Of several protected branches that are asked for at once, as many are granted as the plan has."""
+    answers = _at_once(of_launch, 5, protected=True)
+    assert answers == {(201, ""): 2, (422, "BRANCHES_PROTECTED_LIMIT_EXCEEDED"): 3}
+
+
 def test_roots(of_free: Project) -> None:
     """The free plan has three roots and no more, schema-only branches and what a restore leaves among them."""
     path = f"{of_free.path}/branches"

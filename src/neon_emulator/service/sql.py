@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[tuple[object, ...]]
 
-_GROUP = Identifier("neon_superuser")
-_ATTRIBUTES = SQL("CREATEDB CREATEROLE BYPASSRLS REPLICATION IN ROLE {}").format(_GROUP)
+_ATTRIBUTES = SQL("CREATEDB CREATEROLE BYPASSRLS REPLICATION IN ROLE neon_superuser")
 
 
 @contextmanager
@@ -73,10 +72,8 @@ def _end_sessions(connection: Connection, condition: Composable) -> None:
 
 
 def create_database(connection: Connection, name: str, owner: str) -> None:
-    """Make a database that every role of Neon's may use."""
-    database = Identifier(name)
-    connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(database, Identifier(owner)))
-    connection.execute(SQL("GRANT ALL ON DATABASE {} TO {} WITH GRANT OPTION").format(database, _GROUP))
+    """Make a database."""
+    connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(owner)))
 
 
 def drop_database(connection: Connection, name: str) -> None:
