@@ -41,6 +41,12 @@ def _later(client: Client, **delta: float) -> str:
     return (_now(client) + timedelta(**delta)).replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
 
+def _start(said: str) -> datetime:
+    found = re.search(r"from (\S+) \(LSN", said)
+    assert found
+    return datetime.fromisoformat(found[1])
+
+
 def _time(client: Client, project: Project, branch: str) -> dict[str, Any]:
     found = client.get(f"{project.path}/branches/{branch}")["branch"]
     return {key: found.get(key) for key in ("expires_at", "ttl_interval_seconds")}
@@ -165,6 +171,8 @@ def test_past_is_pruned(movable: Client, moved: Project) -> None:
     movable.advance(1801)
     said = message(movable, "POST", f"{moved.path}/branches", 422, {"branch": {"parent_timestamp": point}})
     assert "outside of the history" in said
+    said = message(movable, "POST", f"{moved.path}/branches", 422, {"branch": {"parent_lsn": "0/100"}})
+    assert _start(said) > datetime.fromisoformat(point)
     moved.branch(compute=False, parent_timestamp=(_now(movable) - timedelta(seconds=3000)).isoformat())
 
 
@@ -175,9 +183,7 @@ def test_past_is_shortened(movable: Client, moved: Project) -> None:
     movable.patch(moved.path, {"project": {"history_retention_seconds": 100}})
     body = {"branch": {"parent_timestamp": point.isoformat()}}
     said = message(movable, "POST", f"{moved.path}/branches", 422, body)
-    start = re.search(r"from (\S+) \(LSN", said)
-    assert start
-    assert datetime.fromisoformat(start[1]) > point + timedelta(seconds=899)
+    assert _start(said) > point + timedelta(seconds=899)
 
 
 def test_point_across_a_jump(movable: Client, moved: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ from neon_emulator.state.store import Store
 if TYPE_CHECKING:
     from neon_emulator.engine import Engine
     from neon_emulator.settings import Settings
+
+_BEATS_TO_PRUNE = 10
 
 
 class Service:
@@ -70,7 +73,8 @@ class Emulation:
         self._ticking = threading.Lock()
         self.adopt()
         self._worker.resume()
-        self._heartbeat = Heartbeat(self.tick)
+        self._beats = itertools.count()
+        self._heartbeat = Heartbeat(self._beat)
 
     def adopt(self) -> None:
         """Hand everything that is on record over to the engine, when it is new."""
@@ -90,6 +94,13 @@ class Emulation:
             self.engine.set_clock(self.clock.offset)
             self.service.expiry.sweep()
             self.service.expiry.prune()
+
+    def _beat(self) -> None:
+        with self._ticking:
+            self.service.expiry.sweep()
+            # A time that is too old is refused whether its data is there or not, so that this has no haste.
+            if next(self._beats) % _BEATS_TO_PRUNE == 0:
+                self.service.expiry.prune()
 
     def reset(self) -> None:
         """Delete all projects, and go back to the machine's time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from neon_emulator.service.roles import Roles
     from neon_emulator.service.wishes import Moment
     from neon_emulator.state.models import Branch, Endpoint
-
-# pg_dump guards its text with a random word, which would be a difference between any two schemas.
-_GUARD = re.compile(r"^\\(?:un)?restrict .*\n\n?", re.MULTILINE)
 
 
 class Reading:
@@ -154,7 +150,7 @@ class Reading:
     def _dump(self, cluster: str, database: str) -> str:
         if not any(one.name == database for one in self._core.engine.catalog(cluster).databases):
             raise databases.missing(database)
-        return _GUARD.sub("", self._core.engine.dump_schema(cluster, database))
+        return self._core.engine.dump_schema(cluster, database)
 
 
 def _place(
