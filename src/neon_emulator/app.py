@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neon_emulator.settings import Settings
 
 _LARGEST_BODY = 1024 * 1024
-_SECTIONS = (branches, databases, endpoints, operations, projects, roles, users)
+SECTIONS = (branches, databases, endpoints, operations, projects, roles, users)
 
 
 def create_app(settings: Settings, engine: Engine) -> Flask:
@@ -35,7 +35,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     app.config |= {"MAX_CONTENT_LENGTH": _LARGEST_BODY, "PROVIDE_AUTOMATIC_OPTIONS": False}
     app.json.sort_keys = False  # type: ignore[attr-defined]
     http.init_app(app)
-    for section in _SECTIONS:
+    for section in SECTIONS:
         prefix = http.API + (section.bp.url_prefix or "")
         app.register_blueprint(section.bp, url_prefix=prefix)
     control.install(app)
