@@ -19,6 +19,7 @@ from neon_emulator import wire
 from neon_emulator.clusters.clusters import Clusters
 from neon_emulator.engine import ClusterFailed, EngineError
 from neon_emulator.supervisor import certificate
+from neon_emulator.supervisor.direct import new_event_loop
 from neon_emulator.supervisor.endpoints import Endpoints
 from neon_emulator.supervisor.front import PortTaken
 
@@ -158,5 +159,6 @@ def main() -> None:
     parser.add_argument("--history-bytes", type=int, required=True, help="how much of a root branch's past is kept")
     parser.add_argument("--throwaway", action="store_true", help="delete the folder in the end")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_run(parser.parse_args()))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_run(parser.parse_args()))
     sys.stderr.flush()

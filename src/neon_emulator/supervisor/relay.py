@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from neon_emulator.supervisor.channel import AGAIN
+from neon_emulator.supervisor.direct import watching
 from neon_emulator.supervisor.messages import ADMIN_SHUTDOWN, QUERY_CANCELED, Refused, fatal, number
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Way:
 
     def __init__(self, source: Channel, sink: Channel, use: Use, ends: Ends) -> None:
         """Read nothing before `begin`."""
-        self._loop = asyncio.get_running_loop()
+        self._watching = watching()
         self._source, self._sink, self._use, self._ends = source, sink, use, ends
         self._receive, self._send = source.socket.recv_into, sink.socket.send
         self._kept = memoryview(b"")
@@ -66,7 +67,7 @@ class Way:
 
     def begin(self) -> None:
         """Read from now on; what TLS has read already is not seen by the event loop."""
-        self._loop.add_reader(self._source, self._readable)
+        self._watching.add_reader(self._source, self._readable)
         if self._source.tls is not None and self._source.tls.pending():
             self._readable()
 
@@ -78,23 +79,25 @@ class Way:
         """Read and write nothing any more; a second time is without effect."""
         if not self._stopped:
             self._stopped = True
-            self._loop.remove_reader(self._source)
+            self._watching.remove_reader(self._source)
             if self._kept:
-                self._loop.remove_writer(self._sink)
+                self._watching.remove_writer(self._sink)
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Read once, and tell whether anybody has been told of an end."""
         try:
             size = self._receive(_BUFFER)
         except AGAIN:
-            return
+            return False
         except OSError:
             size = 0
         if not size:
             self._end()
-            return
+            return True
         self._use.last = time.monotonic()
         data = _BUFFER[:size]
         self._pass_on(data if self._held is None else self._but_last(data))
+        return self._stopped
 
     def _but_last(self, data: memoryview) -> memoryview:
         held = (self._held or b"") + data
@@ -105,19 +108,20 @@ class Way:
         sent = self._sent(data)
         if sent < len(data) and not self._stopped:
             self._kept = memoryview(bytes(data[sent:]))
-            self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._sink, self._writable)
+            self._watching.remove_reader(self._source)
+            self._watching.add_writer(self._sink, self._writable)
 
-    def _writable(self) -> None:
+    def _writable(self) -> bool:
+        """Write once, and tell whether anybody has been told of an end."""
         self._use.last = time.monotonic()
         self._kept = self._kept[self._sent(self._kept) :]
-        if self._kept or self._stopped:
-            return
-        self._loop.remove_writer(self._sink)
-        if self._over:
-            self._end()
-        else:
-            self._loop.add_reader(self._source, self._readable)
+        if not self._kept and not self._stopped:
+            self._watching.remove_writer(self._sink)
+            if self._over:
+                self._end()
+            else:
+                self._watching.add_reader(self._source, self._readable)
+        return self._stopped
 
     def _sent(self, data: memoryview) -> int:
         try:
@@ -131,7 +135,7 @@ class Way:
 
     def _end(self) -> None:
         self._over = True
-        self._loop.remove_reader(self._source)
+        self._watching.remove_reader(self._source)
         if self._held is not None:
             held, self._held = self._held, None
             self._pass_on(memoryview(farewell(held)))

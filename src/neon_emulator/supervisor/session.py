@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _SAY_SECONDS = 1.0
-_END_SECONDS = 3.0
+_END_SECONDS = 2.0
 _DRAIN_SECONDS = 2.0
 
 

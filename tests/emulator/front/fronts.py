@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from neon_emulator.supervisor.direct import new_event_loop
 from neon_emulator.supervisor.front import Backend, Front
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def until(condition: Callable[[], object]) -> None:
 @contextmanager
 def running(address: Address, certificate: Certificate, *, options: str = "", **settings: Any) -> Iterator[House]:
     """Run a front in a loop of its own, with one endpoint; in the end its sessions are over."""
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 

@@ -19,6 +19,7 @@ from neon_emulator.supervisor.front import PortTaken, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     import local_postgres
 
@@ -49,17 +50,13 @@ def test_a_session_that_is_ended_is_told(
     with closing(house.connect(sslmode=sslmode)) as session, ThreadPoolExecutor(1) as pool:
         pid = session.info.backend_pid
         asked = pool.submit(session.execute, statement, parameters)
-        if "pg_sleep" in statement:
-            sleeps = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
-            until(lambda: admin.execute(sleeps, (pid,)).fetchone() is not None)
-        else:
-            asked.result()
-            asked = None
+        sleeps = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+        until(lambda: asked.done() or admin.execute(sleeps, (pid,)).fetchone() is not None)
 
         end(house)
 
         with pytest.raises(psycopg.errors.AdminShutdown, match=r"^terminating connection due to admin"):
-            session.execute("SELECT 1") if asked is None else asked.result()
+            _ask_again(asked, session)
     until(lambda: admin.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() is None)
 
 
@@ -308,6 +305,11 @@ def test_an_endpoint_is_opened_once(house: House) -> None:
     """A second time is a mistake of the caller's."""
     with pytest.raises(ValueError, match=f"{ENDPOINT} is open already"):
         house.call(house.front.open(ENDPOINT, None))
+
+
+def _ask_again(asked: Future[Any], session: psycopg.Connection[Any]) -> None:
+    asked.result()
+    session.execute("SELECT 1")
 
 
 def _kill(cluster: local_postgres.Cluster, backend: int) -> None:
