@@ -1,8 +1,8 @@
 """An event loop that calls back for a session's sockets without a turn of its own.
 
 A turn of asyncio's loop costs about as much as what is done in it when a message is passed on. So sockets that are
-watched directly are served where the loop waits for its events. It goes on to its turn as soon as anything else is to be
-done, and at a timer's time.
+watched directly are served where the loop waits for its events. It goes on to its turn as soon as anything else is
+to be done, and at a timer's time.
 """
 
 from __future__ import annotations
