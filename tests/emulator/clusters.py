@@ -116,6 +116,11 @@ def server_pid(clusters: Clusters, cluster: str) -> int:
     return int((place(clusters, cluster) / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
 
 
+def shared_memory() -> list[list[str]]:
+    """The keys and numbers of all shared memory of this machine; on Linux alone."""
+    return [line.split()[:2] for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+
+
 def trouble(clusters: Clusters, cluster: str) -> list[str]:
     """The lines of a cluster's log that tell of trouble."""
     log = place(clusters, cluster) / "log"

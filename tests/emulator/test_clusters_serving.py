@@ -23,6 +23,7 @@ from tests.emulator.clusters import (
     play,
     processes,
     server_pid,
+    shared_memory,
     until,
 )
 
@@ -200,7 +201,7 @@ def test_a_server_that_is_killed_while_it_is_asked_is_not_busy() -> None:
 
 
 @linux_only
-def test_a_killed_server_that_is_deleted_leaves_no_shared_memory() -> None:
+def test_a_killed_server_that_is_deleted_leaves_noshared_memory() -> None:
     """What Postgres keeps to find a running server by is freed with the folder."""
 
     async def story(clusters: Clusters) -> None:
@@ -210,9 +211,9 @@ def test_a_killed_server_that_is_deleted_leaves_no_shared_memory() -> None:
         memory = pid_file.read_text().splitlines()[6].split()
         os.kill(server_pid(clusters, made.cluster), signal.SIGKILL)
         await until(lambda: clusters.running(made.cluster) is None)
-        assert memory in _shared_memory()
+        assert memory in shared_memory()
         await clusters.delete(made.cluster)
-        assert memory not in _shared_memory()
+        assert memory not in shared_memory()
 
     play(story)
 
@@ -340,10 +341,6 @@ def test_closing_leaves_all_at_rest() -> None:
 async def _held(clusters: Clusters, cluster: str) -> str:
     await clusters.acquire(cluster)
     return cluster
-
-
-def _shared_memory() -> list[list[str]]:
-    return [line.split()[:2] for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
 
 
 def _proportional_megabytes(server: int) -> float:

@@ -48,15 +48,13 @@ class Cluster:
         self._address = Address(str(place.sockets), place.number, SUPERUSER)
         self.superuser = Superuser(self._address.conninfo())
         self._server: Postgres | None = None
-        self._archiving = False
-        self._stopping = False
+        self._archiving = self._stopping = self._doomed = False
         self._changing = asyncio.Lock()
         self._holds = self._copies = 0
         self._calm = asyncio.Event()
         self._calm.set()
         self._stopper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._doomed = False
 
     @property
     def id(self) -> str:
@@ -117,12 +115,12 @@ class Cluster:
     async def release(self, linger: float) -> None:
         """Give back a hold; the last one gone, the server is stopped after some seconds, at once for 0."""
         self._holds -= 1
-        if linger == 0 and self.running and (self._holds or self._copies):
-            await self.end_sessions()
-        if self._holds:
-            return
-        stop = self._stop_later(linger)
-        if linger == 0 and not self._copies:
+        try:
+            if linger == 0 and self.running and (self._holds or self._copies):
+                await self.end_sessions()
+        finally:
+            stop = None if self._holds else self._stop_later(linger)
+        if stop is not None and linger == 0 and not self._copies:
             await asyncio.shield(stop)
 
     @asynccontextmanager
@@ -294,7 +292,8 @@ class Cluster:
         async with self._changing:
             if self._server is server:
                 self._server = None
-                await self.superuser.close()
+                # First: a backend of ours that lives on may never answer, and whoever has asked it holds the session.
                 with suppress(ClusterFailed):  # the next start says so again
                     await postgres.end_leftovers(self.place)
+                await self.superuser.close()
         self._on_exit(self)

@@ -56,6 +56,7 @@ class Clusters:
         """Take over the clusters on record, once, before anything else; delete every other folder.
 
         Raises:
+            ClusterFailed: for one on record that another version of Postgres has made.
             ClusterMissing: for one on record that has no folder.
         """
         workshop = self._workshop
@@ -207,12 +208,18 @@ class Clusters:
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.gather(self._tending, return_exceptions=True)
-        clusters = self._workshop.clusters.values()
-        await asyncio.gather(*(cluster.close(immediate=immediate) for cluster in clusters))
+        await asyncio.gather(*(self._close(each, immediate=immediate) for each in self._workshop.clusters.values()))
         await self._workshop.close()
 
     def _find(self, cluster: str) -> Cluster:
         return self._workshop.find(cluster)
+
+    async def _close(self, cluster: Cluster, *, immediate: bool) -> None:
+        try:
+            await cluster.close(immediate=immediate)
+            await postgres.free_memory(cluster.place)  # of one that was killed, and may never be started again
+        except Exception:  # noqa: BLE001 - one that cannot be stopped must not keep the others running
+            _log.exception("The server of %s is not stopped in order", cluster.id)
 
     async def _adopt(self, cluster: Cluster, *, known: bool) -> None:
         workshop, folder = self._workshop, cluster.place.folder
@@ -220,6 +227,7 @@ class Clusters:
         if not known:
             await workshop.delete_now(cluster)
             return
+        cluster.place.check_version()
         workshop.clusters[cluster.id] = cluster
         for path in folder.glob(f"*{GONE}*") if cluster.history else folder.glob("history*"):
             await workshop.remove_now(path)
@@ -244,3 +252,5 @@ class Clusters:
             if not cluster.is_archiving:  # stopped or killed meanwhile
                 return
             _log.warning("The past of %s is not brought up to date: %s", cluster.id, error)
+        except Exception:  # noqa: BLE001 - a full disk, or a deletion meanwhile, must not end this for the others
+            _log.exception("The past of %s is not brought up to date", cluster.id)

@@ -113,8 +113,8 @@ class History:
                 break
 
     async def drop_oldest(self) -> bool:
-        """Delete the oldest base with its part of the log; False where it is the last, or is being used."""
-        if len(self.bases) == 1 or self._pins[self.bases[0].name]:
+        """Delete the oldest base with its part of the log; False where there is no other, or it is being used."""
+        if len(self.bases) <= 1 or self._pins[self.bases[0].name]:
             return False
         self._save(self.bases[1:], self.floor)
         await self.sweep()

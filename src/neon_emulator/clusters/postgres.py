@@ -53,6 +53,19 @@ class Place:
         """The server's data folder."""
         return self.folder / "data"
 
+    def check_version(self) -> None:
+        """Refuse data that another version of Postgres has made.
+
+        Raises:
+            ClusterFailed: where that is so.
+        """
+        made_by = (self.data / "PG_VERSION").read_text().strip()
+        if made_by != str(self.binaries.version):
+            raise ClusterFailed(
+                f"{self.data} was made by Postgres {made_by}, and {self.binaries.folder} has Postgres "
+                f"{self.binaries.version}: set POSTGRES_BIN to the bin folder of a Postgres {made_by}."
+            )
+
     @property
     def log(self) -> Path:
         """What the server writes its messages to."""
@@ -190,7 +203,7 @@ async def free_memory(place: Place) -> None:
     """
     try:
         key, number = (place.data / _PID_FILE).read_text().splitlines()[_MEMORY_LINE].split()
-    except (FileNotFoundError, IndexError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
         return
     if [key, number] in _shared_memory():
         await run(place.account, "ipcrm", "-m", number)

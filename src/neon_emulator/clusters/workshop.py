@@ -51,7 +51,7 @@ class Workshop:
         self._home = home
         self._linger = linger
         self._on_exit = on_exit
-        self._numbers: set[int] = set()
+        self._numbers: dict[int, Cluster] = {}
         self._removals: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
@@ -81,10 +81,10 @@ class Workshop:
         """The cluster in a folder, complete or about to be."""
         folder = self.folder / name
         number = next(number for number in count(_FIRST_NUMBER) if number not in self._numbers)
-        self._numbers.add(number)
         place = Place(folder, folders.socket_folder(self._home), number, self.account, self.binaries)
         kept = History(folder / "history", self.account) if history else None
-        return Cluster(place, kept, self._linger, self._on_exit)
+        cluster = self._numbers[number] = Cluster(place, kept, self._linger, self._on_exit)
+        return cluster
 
     @asynccontextmanager
     async def draft(self, *, history: bool, keep: bool = True) -> AsyncIterator[Cluster]:
@@ -111,13 +111,13 @@ class Workshop:
         """Stop a cluster and delete its folder; its name is free at once, its room a little later."""
         await cluster.close(immediate=immediate, doomed=True)
         self.clusters.pop(cluster.id, None)
-        self._numbers.discard(cluster.place.number)
+        self._free_number(cluster)
         await free_memory(cluster.place)
         self.remove(cluster.place.folder)
 
     async def delete_now(self, cluster: Cluster) -> None:
         """Delete the folder of a cluster that never ran, and wait for it."""
-        self._numbers.discard(cluster.place.number)
+        self._free_number(cluster)
         await free_memory(cluster.place)
         await self.remove_now(cluster.place.folder)
 
@@ -137,6 +137,11 @@ class Workshop:
             ClusterFailed: where something in it cannot be deleted.
         """
         await remove(self.account, folder)
+
+    def _free_number(self, cluster: Cluster) -> None:
+        # Deleted twice at the same time, the second time the number may be a new cluster's.
+        if self._numbers.get(cluster.place.number) is cluster:
+            del self._numbers[cluster.place.number]
 
     async def _remove_later(self, folder: Path) -> None:
         try:
