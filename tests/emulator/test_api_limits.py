@@ -61,17 +61,24 @@ def _at_once(project: Project, number: int, **branch: Any) -> Counter[tuple[int,
         return Counter(pool.map(create, range(number)))
 
 
-def test_branches(of_launch: Project) -> None:
-    """A project has ten branches and no more, however many are asked for at once; a deleted one makes room."""
-    assert _at_once(of_launch, 12) == {(201, ""): 9, (422, "BRANCHES_LIMIT_EXCEEDED"): 3}
-    said = message(of_launch.client, "POST", f"{of_launch.path}/branches", 422, {})
+def test_branches(of_free: Project) -> None:
+    """A free project has ten branches and no more, however many are asked for at once; a deleted one makes room."""
+    assert _at_once(of_free, 12) == {(201, ""): 9, (422, "BRANCHES_LIMIT_EXCEEDED"): 3}
+    said = message(of_free.client, "POST", f"{of_free.path}/branches", 422, {})
     assert said == "branches limit exceeded"
-    other = next(one["id"] for one in of_launch.branches() if not one["default"])
-    body = {"source_branch_id": of_launch.main, "preserve_under_name": "before"}
-    said = message(of_launch.client, "POST", f"{of_launch.path}/branches/{other}/restore", 422, body)
+    other = next(one["id"] for one in of_free.branches() if not one["default"])
+    body = {"source_branch_id": of_free.main, "preserve_under_name": "before"}
+    said = message(of_free.client, "POST", f"{of_free.path}/branches/{other}/restore", 422, body)
     assert said == "branches limit exceeded"
-    of_launch.client.delete(f"{of_launch.path}/branches/{other}")
-    of_launch.client.post(f"{of_launch.path}/branches")
+    of_free.client.delete(f"{of_free.path}/branches/{other}")
+    of_free.client.post(f"{of_free.path}/branches")
+
+
+def test_more_branches_than_are_included(of_launch: Project) -> None:
+    """A plan that is paid for has more branches than its price includes, and says how many at most."""
+    assert _at_once(of_launch, 11) == {(201, ""): 11}
+    project = of_launch.client.get(of_launch.path)["project"]
+    assert project["owner"]["branches_limit"] == of_launch.client.get("/users/me")["branches_limit"] == 5000
 
 
 def test_protected_at_once(of_launch: Project) -> None:

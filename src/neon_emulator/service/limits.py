@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_ROLES = 500
 MOST_DATABASES = 500
 MOST_ACTIVE = 20
+MOST_BRANCHES = 5000
 DEFAULT_SUSPEND = 300
 NEVER = -1
 
@@ -29,7 +30,8 @@ _DAY = 24 * _HOUR
 class Limits:
     """A plan's limits, by project; `retention` is the longest window of the past, in seconds.
 
-    `suspends` are the suspend timeouts that may be asked for, None for every one that Neon knows.
+    `branches` is where Neon refuses, which on a paid plan is beyond what the price includes. `suspends` are the suspend
+    timeouts that may be asked for, None for every one that Neon knows.
     """
 
     branches: int
@@ -42,8 +44,8 @@ class Limits:
 
 PLANS: Mapping[str, Limits] = {
     "free": Limits(10, 3, 0, 6 * _HOUR, 512, frozenset({0})),
-    "launch": Limits(10, 5, 2, 7 * _DAY, 16 * 1024 * 1024, frozenset({0, NEVER, DEFAULT_SUSPEND})),
-    "scale": Limits(25, 25, 5, 30 * _DAY, 16 * 1024 * 1024, None),
+    "launch": Limits(MOST_BRANCHES, 5, 2, 7 * _DAY, 16 * 1024 * 1024, frozenset({0, NEVER, DEFAULT_SUSPEND})),
+    "scale": Limits(MOST_BRANCHES, 25, 5, 30 * _DAY, 16 * 1024 * 1024, None),
 }
 
 
