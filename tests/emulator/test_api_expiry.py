@@ -162,6 +162,23 @@ def test_what_an_expiring_branch_cannot_be(movable: Client, moved: Project) -> N
     moved.branch(compute=False, parent_id=branch, init_source="schema-only")
 
 
+def test_size(movable: Client, moved: Project) -> None:
+    """A branch that is in use tells how much it holds by now, and keeps telling it when it sleeps; it is no change."""
+    path = f"{moved.path}/branches/{moved.main}"
+    before = movable.get(path)["branch"]
+    moved.query("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
+    movable.advance(0)
+    awake = movable.get(path)["branch"]
+    assert awake["logical_size"] > before["logical_size"] + 2_000_000
+    moved.query("DROP TABLE t")
+    movable.advance(400)
+    (endpoint,) = movable.get(f"{path}/endpoints")["endpoints"]
+    asleep = movable.get(path)["branch"]
+    assert endpoint["current_state"] == "idle"
+    assert asleep["logical_size"] < awake["logical_size"] - 2_000_000
+    assert asleep["updated_at"] == before["updated_at"]
+
+
 def test_past_is_pruned(movable: Client, moved: Project) -> None:
     """What is older than the project keeps it cannot be had any more, from the moment on at which it is too old."""
     movable.patch(moved.path, {"project": {"history_retention_seconds": 3600}})

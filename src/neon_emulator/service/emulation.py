@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from neon_emulator.engine import Engine
     from neon_emulator.settings import Settings
 
-_BEATS_TO_PRUNE = 10
+_BEATS_TO_TIDY = 10
 
 
 class Service:
@@ -43,7 +43,7 @@ class Service:
         self.roles = Roles(core)
         self.databases = Databases(core)
         self.reading = Reading(core, self.roles)
-        self.expiry = Upkeep(core, self.branches)
+        self.upkeep = Upkeep(core, self.branches)
 
 
 class Emulation:
@@ -88,26 +88,31 @@ class Emulation:
         self.engine.set_clock(self.clock.offset)
 
     def tick(self) -> None:
-        """Do what is due: put endpoints to sleep, delete what has expired, let go of the past that is too old."""
+        """Do what is due: put endpoints to sleep, delete what has expired, let go of the old past, note sizes."""
         # One at a time: who has moved the clock on is answered when all is done, not when another has begun with it.
         with self._ticking:
             self.engine.set_clock(self.clock.offset)
-            self.service.expiry.sweep()
-            self.service.expiry.prune()
+            self._sweep(thoroughly=True)
 
     def _beat(self) -> None:
         with self._ticking:
-            self.service.expiry.sweep()
-            # A time that is too old is refused whether its data is there or not, so that this has no haste.
-            if next(self._beats) % _BEATS_TO_PRUNE == 0:
-                self.service.expiry.prune()
+            # A time that is too old is refused whether its data is there or not, so that pruning has no haste.
+            self._sweep(thoroughly=next(self._beats) % _BEATS_TO_TIDY == 0)
+
+    def _sweep(self, *, thoroughly: bool) -> None:
+        upkeep = self.service.upkeep
+        upkeep.sweep()
+        if thoroughly:
+            upkeep.prune()
+            upkeep.measure()
 
     def reset(self) -> None:
         """Delete all projects, and go back to the machine's time."""
-        self._claims.renew()
-        self.service.projects.clear()
-        self.clock.reset()
-        self.engine.set_clock(0.0)
+        with self._ticking:  # which could else tell the engine of a move of the clock that is taken back by then
+            self._claims.renew()
+            self.service.projects.clear()
+            self.clock.reset()
+            self.engine.set_clock(0.0)
 
     def close(self) -> None:
         """Stop what runs in the background."""

@@ -1,4 +1,4 @@
-"""What time brings: branches that expire, and a past that is too old to be kept."""
+"""What time brings: branches that expire or grow, and a past that is too old to be kept."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from neon_emulator.engine import ClusterMissing, EngineError, NoHistory
+from neon_emulator.engine import ClusterFailed, ClusterMissing, EngineError, NoHistory
 from neon_emulator.errors import Refusal
 from neon_emulator.service import find
 from neon_emulator.service.branches import BY_TTL
-from neon_emulator.state.models import Branch, Project
+from neon_emulator.state.models import Branch, Endpoint, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ class Upkeep:
     def __init__(self, core: Core, branches: Branches) -> None:
         self._core = core
         self._branches = branches
+        self._awake: set[str] = set()
 
     def sweep(self) -> None:
         """Delete the branches that have expired; one that is busy stays until the next time."""
@@ -67,6 +68,27 @@ class Upkeep:
                 core.engine.prune_history(cluster, core.clock.to_machine(now - timedelta(seconds=seconds)))
             except (ClusterMissing, NoHistory):
                 _log.info("%s was deleted, or lost its history, meanwhile", cluster)
+
+    def measure(self) -> None:
+        """Note the size of the branches that are in use, and of those that were the last time."""
+        core = self._core
+        active = [one for one, status in core.engine.endpoints().items() if status.state == "active"]
+        with core.store.session() as session:
+            query = sa.select(Branch).join(Endpoint, Endpoint.branch_id == Branch.id).where(Endpoint.id.in_(active))
+            awake = {find.cluster(branch) for branch in session.scalars(query)}
+        # What was written after the last look at a branch that sleeps by now would never be counted else.
+        for cluster in sorted(awake | self._awake):
+            self._measure(cluster)
+        self._awake = awake
+
+    def _measure(self, cluster: str) -> None:
+        try:
+            size = self._core.engine.catalog(cluster).size
+        except (ClusterMissing, ClusterFailed) as error:
+            _log.info("%s was not measured: %s", cluster, error)
+            return
+        with self._core.store.session() as session:
+            session.execute(sa.update(Branch).where(Branch.cluster == cluster).values(logical_size=size))
 
 
 class Heartbeat:
