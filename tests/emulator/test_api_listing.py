@@ -133,3 +133,10 @@ def test_operations(tree: Project, limit: int) -> None:
     assert [one["action"] for one in whole] == ["create_branch"] * 3 + ["start_compute", "create_timeline"]
     assert uuid.UUID(whole[0]["id"])
     assert tree.client.get(f"{tree.path}/operations/{whole[0]['id']}") == {"operation": whole[0]}
+
+
+def test_cursor_as_it_is(tree: Project) -> None:
+    """A cursor of operations can stand in a URL as it is."""
+    first = tree.client.get(f"{tree.path}/operations", params={"limit": 1})
+    second = tree.client.get(f"{tree.path}/operations?limit=1&cursor={first['pagination']['cursor']}")
+    assert second["operations"][0]["id"] != first["operations"][0]["id"]

@@ -55,6 +55,15 @@ def test_difference(project: Project) -> None:
     assert "-CREATE TABLE public.extra (" in backwards
 
 
+def test_difference_in_a_function(project: Project) -> None:
+    """A line of a comparison ends where the schema's does, whatever a function's text is made of."""
+    child = project.branch()["branch"]["id"]
+    project.query("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$SELECT 'a\fb\u2028c'$$", child)
+    lines = _diff(project, child).split("\n")
+    assert any("a\fb\u2028c" in line for line in lines)
+    assert all(line[:1] in {"+", "-", " ", "@", ""} for line in lines)
+
+
 def test_sleeping_branch(project: Project) -> None:
     """The schema of a branch without an endpoint, or with one that sleeps, can be told too."""
     child = project.branch(compute=False)["branch"]["id"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from neon_emulator.engine import ClusterMissing
 from neon_emulator.service import find
 from neon_emulator.service.limits import PLANS, Limits
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from neon_emulator.clock import Clock
-    from neon_emulator.engine import Engine
+    from neon_emulator.engine import Catalog, Engine
     from neon_emulator.service.claims import Claim, Claims
     from neon_emulator.service.worker import Worker
     from neon_emulator.settings import Settings
@@ -53,3 +54,21 @@ class Core:
         """
         find.check_not_busy(session, branch.id)
         self.claims.share(claim, branch.id)
+
+    def catalog(self, project_id: str, branch_id: str) -> tuple[Branch, Catalog]:
+        """A branch and what is in it, without a claim: it may be reset or deleted meanwhile.
+
+        Raises:
+            NotFound: where there is no such branch, or none any more.
+        """
+        while True:
+            branch = self._branch(project_id, branch_id)
+            try:
+                return branch, self.engine.catalog(find.cluster(branch))
+            except ClusterMissing:
+                if self._branch(project_id, branch_id).cluster == branch.cluster:
+                    raise
+
+    def _branch(self, project_id: str, branch_id: str) -> Branch:
+        with self.store.session() as session:
+            return find.branch(session, project_id, branch_id)

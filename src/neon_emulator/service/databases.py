@@ -40,10 +40,10 @@ class Databases:
         Raises:
             NotFound: where there is no such branch.
         """
+        branch, catalog = self._core.catalog(project_id, branch_id)
         with self._core.store.session() as session:
-            branch = find.branch(session, project_id, branch_id)
             rows = _rows(session, branch_id)
-        return views.databases(branch, self._core.engine.catalog(find.cluster(branch)).databases, rows)
+        return views.databases(branch, catalog.databases, rows)
 
     def get(self, project_id: str, branch_id: str, name: str) -> DatabaseView:
         """A database.

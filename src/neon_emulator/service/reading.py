@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from datetime import datetime
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -87,9 +88,8 @@ class Reading:
             raise InvalidRequest(f"branch {branch_id} has no parent: base_branch_id is required")
         base = self.schema(project_id, base_id, database, base_at)
         own = self.schema(project_id, branch_id, database, at)
-        lines = difflib.unified_diff(
-            base.splitlines(keepends=True), own.splitlines(keepends=True), f"a/{database}", f"b/{database}"
-        )
+        # Other than `splitlines`, which ends a line at a form feed inside of a function too.
+        lines = difflib.unified_diff(list(StringIO(base)), list(StringIO(own)), f"a/{database}", f"b/{database}")
         return "".join(lines)
 
     def connection(
@@ -110,7 +110,7 @@ class Reading:
         """
         with self._core.store.session() as session:
             branch, endpoint = _place(session, project_id, branch_id, endpoint_id)
-        catalog = self._core.engine.catalog(find.cluster(branch))
+        _, catalog = self._core.catalog(project_id, branch.id)
         if not any(one.name == database for one in catalog.databases):
             raise databases.missing(database)
         password = self._roles.reveal(project_id, branch.id, role)
@@ -131,7 +131,7 @@ class Reading:
         with self._core.store.session() as session:
             find.project(session, project_id)
             page = session.scalars(query.limit(limit)).all()
-        return page, page[-1].created_at.isoformat() if page else cursor
+        return page, _cursor(page[-1].created_at) if page else cursor
 
     def operation(self, project_id: str, operation_id: str) -> Operation:
         """An operation.
@@ -170,6 +170,11 @@ def _place(
     if found is None:
         raise NotFound(f"branch {branch.id} has no read_write endpoint: create one, or name another endpoint_id")
     return branch, found
+
+
+def _cursor(time: datetime) -> str:
+    # Not every client escapes a plus sign.
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _time(cursor: str) -> datetime:

@@ -38,10 +38,10 @@ class Roles:
         Raises:
             NotFound: where there is no such branch.
         """
+        branch, catalog = self._core.catalog(project_id, branch_id)
         with self._core.store.session() as session:
-            branch = find.branch(session, project_id, branch_id)
             rows = find.roles(session, branch_id)
-        return views.roles(branch, self._core.engine.catalog(find.cluster(branch)).roles, rows)
+        return views.roles(branch, catalog.roles, rows)
 
     def get(self, project_id: str, branch_id: str, name: str) -> RoleView:
         """A role.

@@ -1,0 +1,99 @@
+"""Branches that are reset or deleted while they are looked at."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from neon_emulator.engine import Catalog, ClusterMissing
+from neon_emulator.errors import NotFound
+from neon_emulator.service.core import Core
+from neon_emulator.state.models import Branch, Project
+from neon_emulator.state.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from neon_emulator.engine import Engine
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_EMPTY = Catalog((), (), 0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A state with a branch `b` in it, whose cluster is `old`."""
+    store = Store(tmp_path / "state.db")
+    dated = {"created_at": _NOW, "updated_at": _NOW}
+    more: dict[str, Any] = {"settings": {}, "default_endpoint_settings": {}, "history_retention_seconds": 0}
+    with store.session() as session:
+        session.add(
+            Project(
+                id="p",
+                name="p",
+                region_id="r",
+                provisioner="x",
+                pg_version=18,
+                store_passwords=True,
+                **more,
+                **dated,
+            )
+        )
+        session.flush()
+        session.add(
+            Branch(
+                id="b",
+                project_id="p",
+                name="b",
+                cluster="old",
+                init_source="parent-data",
+                current_state="ready",
+                state_changed_at=_NOW,
+                logical_size=0,
+                **dated,
+            )
+        )
+    yield store
+    store.close()
+
+
+class _Changing:
+    """An engine whose cluster `old` is deleted by whoever changes the branch first."""
+
+    def __init__(self, store: Store, changes: Mapping[str, Any]) -> None:
+        self._store = store
+        self._changes = changes
+
+    def catalog(self, cluster: str) -> Catalog:
+        if cluster != "old":
+            return _EMPTY
+        with self._store.session() as session:
+            for name, value in self._changes.items():
+                setattr(session.get_one(Branch, "b"), name, value)
+        raise ClusterMissing(f"There is no cluster {cluster}.")
+
+
+def _core(store: Store, changes: Mapping[str, Any]) -> Core:
+    unused: Any = None
+    return Core(unused, store, unused, cast("Engine", _Changing(store, changes)), unused, unused)
+
+
+def test_reset(store: Store) -> None:
+    """What is reset while it is looked at is looked at again."""
+    branch, catalog = _core(store, {"cluster": "new"}).catalog("p", "b")
+    assert (branch.cluster, catalog) == ("new", _EMPTY)
+
+
+def test_deleted(store: Store) -> None:
+    """What is deleted while it is looked at is not found."""
+    with pytest.raises(NotFound):
+        _core(store, {"cluster": None, "deleted_at": _NOW}).catalog("p", "b")
+
+
+def test_lost(store: Store) -> None:
+    """What the state has and the engine has not is a failure, and not asked for again and again."""
+    with pytest.raises(ClusterMissing):
+        _core(store, {}).catalog("p", "b")
