@@ -35,10 +35,9 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.touch(mode=0o600)  # it holds passwords; SQLite gives its companions the same mode
         # A transaction takes about a millisecond, so that one lock is cheaper than to think about lost updates.
         self._lock = threading.RLock()
-        path.touch(0o600)  # it holds passwords
+        path.touch(mode=0o600)  # it holds passwords; SQLite gives its companions the same mode
         # Nor are they to be read in an error's text.
         self._engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"check_same_thread": False}, hide_parameters=True
@@ -51,12 +50,6 @@ class Store:
         """A transaction: committed at the block's end, undone where the block fails."""
         with self._lock, Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self.session() as session:
-            for table in reversed(Base.metadata.sorted_tables):
-                session.execute(sa.delete(table))
 
     def close(self) -> None:
         """Let go of the file."""
