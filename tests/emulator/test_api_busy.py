@@ -179,3 +179,20 @@ def test_delete_while_copied(project: Project) -> None:
     for branch in project.branches():
         if project.client.get(f"{project.path}/branches/{branch['id']}/endpoints")["endpoints"]:
             assert project.query("SELECT 1", branch["id"]) == [(1,)]
+
+
+def test_project_of_a_branch_that_is_being_deleted(own_emulator: Callable[..., Emulator]) -> None:
+    """A project is not deleted before the branches that were deleted in it are gone; a reset takes them with it."""
+    emulator = own_emulator()
+    project = emulator.client().project()
+    made = project.branch()
+    assert emulator.stop() == 0
+    slow = own_emulator("--branch-delay", _FOREVER, data=emulator.data)
+    client = slow.client()
+    client.delete(f"{project.path}/branches/{made['branch']['id']}")
+    assert message(client, "DELETE", project.path, 423) == _BUSY
+    assert len(list((emulator.data / "clusters").iterdir())) == 2
+    client.control("POST", "reset", status=204)
+    until(lambda: not list((emulator.data / "clusters").iterdir()))
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        psycopg.connect(made["connection_uris"][0]["connection_uri"])

@@ -117,6 +117,14 @@ def is_busy(session: Session, branch_id: str) -> bool:
     return session.scalars(query.limit(1)).first() is not None
 
 
+def unfinished(session: Session, project_id: str | None = None) -> Sequence[Operation]:
+    """The operations that have not ended, of a project or of all."""
+    query = sa.select(Operation).where(Operation.status.in_(UNFINISHED))
+    if project_id is not None:
+        query = query.where(Operation.project_id == project_id)
+    return session.scalars(query.order_by(Operation.number)).all()
+
+
 def check_not_busy(session: Session, branch_id: str) -> None:
     """Refuse where a branch has an operation that has not ended.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from neon_emulator import names
-from neon_emulator.errors import NotAllowed
+from neon_emulator.errors import Busy, NotAllowed
 from neon_emulator.service import actions, endpoint_rows, find, identifiers, limits, making, pages
 from neon_emulator.service.endpoint_rows import PROVISIONER
 from neon_emulator.service.passwords import Secret
@@ -116,12 +116,14 @@ class Projects:
         with core.claims.claim() as claim:
             with core.store.session() as session:
                 project = find.project(session, project_id)
+                if find.unfinished(session, project_id):  # of branches that are being deleted, too
+                    raise Busy
                 branches = find.branches(session, project_id)
                 endpoints = find.endpoints(session, project_id)
                 for branch in branches:
                     core.take(session, claim, branch)
                 session.execute(sa.delete(Project).where(Project.id == project_id))
-            self.discard(endpoints, branches)
+            self._discard(endpoints, branches)
         return project
 
     def clear(self) -> None:
@@ -129,10 +131,16 @@ class Projects:
         with self._core.store.session() as session:
             endpoints = session.scalars(sa.select(Endpoint)).all()
             branches = session.scalars(sa.select(Branch)).all()
+            left = find.unfinished(session)
             session.execute(sa.delete(Project))
-        self.discard(endpoints, branches)
+        self._discard(endpoints, branches)
+        for operation in left:  # which nobody does any more
+            if operation.action == actions.SUSPEND and operation.endpoint_id is not None:
+                self._core.engine.close_endpoint(operation.endpoint_id)
+            elif operation.action == actions.DELETE_TIMELINE and operation.subject is not None:
+                self._core.engine.delete_cluster(operation.subject)
 
-    def discard(self, endpoints: Sequence[Endpoint], branches: Sequence[Branch]) -> None:
+    def _discard(self, endpoints: Sequence[Endpoint], branches: Sequence[Branch]) -> None:
         """Close endpoints and delete branches' clusters, after the state has forgotten them."""
         for endpoint in endpoints:
             self._core.engine.close_endpoint(endpoint.id)
