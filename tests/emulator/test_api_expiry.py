@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,20 @@ def test_by_itself(movable: Client, moved: Project) -> None:
     soon = (_now(movable) + timedelta(seconds=2)).isoformat()
     branch = moved.branch(compute=False, expires_at=soon)["branch"]["id"]
     until(lambda: branch not in {one["id"] for one in moved.branches()})
+
+
+def test_cleared_at_the_last_moment(movable: Client, moved: Project) -> None:
+    """A branch whose expiry was taken away stays, also where others that expire with it are being deleted by then."""
+    expires_at = _later(movable, hours=1)
+    ids = [moved.branch(expires_at=expires_at)["branch"]["id"] for _ in range(4)]
+    first, last = f"{moved.path}/branches/{ids[0]}", f"{moved.path}/branches/{ids[-1]}"
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(movable.advance, 3600)
+        until(lambda: movable.http.get(first.lstrip("/")).status_code == 404)
+        cleared = movable.http.patch(last.lstrip("/"), json={"branch": {"expires_at": None}}).status_code
+        moving.result()
+    assert cleared in {200, 404, 423}
+    assert (movable.http.get(last.lstrip("/")).status_code == 200) == (cleared == 200)
 
 
 def test_changed_and_cleared(movable: Client, moved: Project) -> None:

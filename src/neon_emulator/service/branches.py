@@ -123,9 +123,14 @@ class Branches:
         return branch, []
 
     def delete(
-        self, project_id: str, branch_id: str, *, method: str = BY_USER
+        self, project_id: str, branch_id: str, *, expired_by: datetime | None = None
     ) -> tuple[Branch, Sequence[Operation]] | None:
         """Delete a branch with its endpoints; None where there is no such branch, as when it was deleted before.
+
+        Args:
+            project_id: the project.
+            branch_id: the branch.
+            expired_by: a time by which it has to have expired, or it is none of those that are meant.
 
         Raises:
             Busy: where it has an operation that has not ended, or is being copied.
@@ -135,7 +140,7 @@ class Branches:
         core = self._core
         with core.claims.claim() as claim, core.store.session() as session:
             branch = find.branch_or_none(session, project_id, branch_id)
-            if branch is None:
+            if branch is None or not _is_due(branch, expired_by):
                 return None
             core.take(session, claim, branch)
             _check_deletable(session, branch)
@@ -143,7 +148,7 @@ class Branches:
             steps = [Step(actions.SUSPEND, branch.id, endpoint.id) for endpoint in endpoints]
             steps.append(Step(actions.DELETE_TIMELINE, branch.id, subject=branch.cluster))
             operations = worker.add(session, core.clock, project_id, steps)
-            self._forget(session, branch, method)
+            self._forget(session, branch, BY_USER if expired_by is None else BY_TTL)
         core.worker.begin(operations)
         return branch, operations
 
@@ -177,6 +182,11 @@ class Branches:
             expires_at = expires_at.replace(microsecond=0)
         branch.expires_at = expires_at
         branch.ttl_interval_seconds = expiry_rules.interval(now, expires_at)
+
+
+def _is_due(branch: Branch, expired_by: datetime | None) -> bool:
+    # Its expiry may have been moved since somebody has found it to be over.
+    return expired_by is None or (branch.expires_at is not None and branch.expires_at <= expired_by)
 
 
 def _check_deletable(session: Session, branch: Branch) -> None:

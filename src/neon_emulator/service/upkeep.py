@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from neon_emulator.engine import ClusterFailed, ClusterMissing, EngineError, NoHistory
 from neon_emulator.errors import Refusal
 from neon_emulator.service import find
-from neon_emulator.service.branches import BY_TTL
 from neon_emulator.state.models import Branch, Endpoint, Project
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Upkeep:
             session.execute(sa.delete(Branch).where(Branch.deleted_at < now - _RECORDS_KEPT))
         for branch in expired:
             try:
-                self._branches.delete(branch.project_id, branch.id, method=BY_TTL)
+                self._branches.delete(branch.project_id, branch.id, expired_by=now)
             except Refusal as error:
                 _log.info("%s has expired, and is not deleted yet: %s", branch.id, error)
 
