@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
+import secrets
 import socket
-import subprocess
-import sys
 import threading
-import time
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from local_postgres import locks
-from local_postgres.account import clean_environment
+from local_postgres import LocalPostgresError
 from neon_emulator import wire
+from neon_emulator.child import END_SECONDS, Child
 from neon_emulator.engine import EngineGone
 
 if TYPE_CHECKING:
@@ -27,9 +25,9 @@ if TYPE_CHECKING:
 
     from neon_emulator.engine import Catalog, EndpointSpec, EndpointStatus, KnownCluster, Made, Point, Window
 
-LOCK = "supervisor.lock"
-_POLL_SECONDS = 0.02
-_END_SECONDS = 90.0
+_log = logging.getLogger(__name__)
+_PAUSE_SECONDS = 1.0
+_NOT_STARTED = "The emulator's supervisor did not start:"
 _GONE = "The emulator's supervisor has ended before it answered, and a new one is starting: try again."
 
 
@@ -40,104 +38,99 @@ class Link:
         home: the folder of the data, whose lock the caller holds.
         history_bytes: how much of a root branch's past is kept.
         throwaway: delete the folder when this process is gone, however it ends.
-        on_restart: called, in a thread of its own, when a new supervisor has taken the place of one that died; it has
-            to call :meth:`adopt`.
 
     Raises:
-        EngineGone: where an earlier supervisor of the folder does not end, or the new one does not start.
+        EngineGone: where an earlier supervisor of the folder does not end.
     """
 
     def __init__(self, home: Path, *, history_bytes: int, throwaway: bool = False) -> None:
         """Start the supervisor."""
         self._home = home
         self._options = ["--history-bytes", str(history_bytes), *(["--throwaway"] if throwaway else [])]
-        self._log = home / "supervisor.log"
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Any]] = {}
         self._next = 0
-        self._closing = False
-        self.on_restart: Callable[[], None] | None = None
+        self._gone: str | None = None
         self._adopted = threading.Event()
+        self._closing = threading.Event()
+        self._adopt_again: Future[Callable[[], None]] = Future()
         self._start()
+        self._watcher = threading.Thread(target=self._watch, name="link", daemon=True)
+        self._watcher.start()
+
+    def after_restart(self, adopt: Callable[[], None]) -> None:
+        """Say what is called, in a thread of its own, when a new supervisor has taken the place of one that died.
+
+        Args:
+            adopt: it has to call :meth:`adopt`; where it fails, it is called again with another supervisor.
+        """
+        self._adopt_again.set_result(adopt)
 
     def close(self) -> None:
         """Let the supervisor stop everything, and wait until it has."""
-        self._closing = True
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._process.wait(_END_SECONDS)
-        self._reader.join()
+        self._closing.set()
+        self._hang_up()
+        self._watcher.join(END_SECONDS)
+        if self._watcher.is_alive():  # a server does not stop; the kernel tells those that do
+            self._child.process.kill()
+            self._watcher.join()
 
     def call(self, name: str, **arguments: object) -> Any:  # noqa: ANN401 - the methods below know
         """Ask, and wait for the answer."""
-        # A new supervisor knows of nothing before it has taken over what is on record.
-        if name != "adopt" and not self._adopted.wait(_END_SECONDS):
-            raise EngineGone(_GONE)
-        future: Future[Any] = Future()
-        with self._lock:
-            self._next += 1
-            request = self._next
-            self._waiting[request] = future
-            message = {"id": request, "call": name, "arguments": wire.CALLS[name].dump(arguments)}
-            try:
-                self._socket.sendall(wire.line(message))
-            except OSError:
-                del self._waiting[request]
-                raise EngineGone(_GONE) from None
+        while (future := self._send(name, arguments)) is None:
+            # A new supervisor knows of nothing before it has taken over what is on record.
+            if not self._adopted.wait(END_SECONDS):
+                raise EngineGone(_GONE)
         return wire.CALLS[name].result.validate_python(future.result())
 
-    def _start(self) -> None:
-        self._adopted.clear()
-        lock = self._wait_for_lock()
-        self._socket, theirs = socket.socketpair()
-        descriptors = (theirs.fileno(), lock)
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "neon_emulator.supervisor",
-            "--home",
-            self._home,
-            "--link",
-            str(descriptors[0]),
-        ]
-        try:
-            with open(os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:  # noqa: PTH123
-                self._process = subprocess.Popen(
-                    [*command, *self._options],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd="/",
-                    env=_environment(),
-                    pass_fds=descriptors,
-                    start_new_session=True,
-                )
-        finally:
-            theirs.close()
-            os.close(lock)
-        self._reader = threading.Thread(target=self._read, args=[self._socket], daemon=True)
-        self._reader.start()
+    def _send(self, name: str, arguments: Mapping[str, object]) -> Future[Any] | None:
+        """Send a request, unless it has to wait until there is a supervisor that can be asked it."""
+        with self._lock:
+            if self._gone is not None:
+                raise EngineGone(self._gone)
+            if name != "adopt" and not self._adopted.is_set():
+                return None
+            self._next += 1
+            message = {"id": self._next, "call": name, "arguments": wire.CALLS[name].dump(arguments)}
+            future = self._waiting[self._next] = Future()
+            # Where it is gone, who watches it fails everything that waits.
+            with suppress(OSError):
+                self._child.link.sendall(wire.line(message))
+            return future
 
-    def _wait_for_lock(self) -> int:
-        """The lock that every supervisor of a folder holds: an earlier one may still be stopping its servers."""
-        limit = time.monotonic() + _END_SECONDS
-        while (lock := locks.try_lock(self._home / LOCK)) is None:
-            if time.monotonic() > limit:
-                raise EngineGone(f"An earlier supervisor of {self._home} does not end: see who holds {LOCK} in it.")
-            time.sleep(_POLL_SECONDS)
-        return lock
+    def _start(self) -> None:
+        child = Child.start(self._home, self._options, self._closing)
+        with self._lock:
+            self._child, self._gone = child, None
+        if self._closing.is_set():  # set meanwhile, by who has hung up on the one before
+            self._hang_up()
+
+    def _watch(self) -> None:
+        """Read what supervisors answer, and start another where one has died; the first has to start well."""
+        taking_over: threading.Thread | None = None
+        while True:
+            child = self._child
+            self._read(child.link)
+            child.process.wait()
+            knew_all = self._adopted.is_set()
+            if not knew_all and not self._adopt_again.done():
+                self._fail_all("\n".join([_NOT_STARTED, *child.last_words()]))
+                return
+            self._fail_all(_GONE)
+            if taking_over is not None:  # no two adopt with the same supervisor
+                taking_over.join()
+            pause = 0.0 if knew_all else _PAUSE_SECONDS
+            while not self._started_again(pause):
+                if self._closing.is_set():
+                    return
+                pause = _PAUSE_SECONDS
+            taking_over = threading.Thread(target=self._take_over, daemon=True)
+            taking_over.start()
 
     def _read(self, link: socket.socket) -> None:
-        try:
-            with link.makefile("rb") as lines:
-                for line in lines:
-                    self._settle(json.loads(line))
-        except OSError:
-            pass  # it was killed while it wrote: the end as well
-        link.close()
-        self._process.wait()
-        self._fail_all()
-        if not self._closing:
-            threading.Thread(target=self._restart, daemon=True).start()
+        with link, suppress(OSError), link.makefile("rb") as lines:  # killed while it wrote, it has ended as well
+            for line in lines:
+                self._settle(json.loads(line))
 
     def _settle(self, answer: Mapping[str, Any]) -> None:
         with self._lock:
@@ -147,24 +140,43 @@ class Link:
         else:
             future.set_result(answer["result"])
 
-    def _fail_all(self) -> None:
+    def _fail_all(self, reason: str) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
+            self._gone = reason
+            self._adopted.clear()
         for future in waiting.values():
-            future.set_exception(EngineGone(_GONE))
+            future.set_exception(EngineGone(reason))
 
-    def _restart(self) -> None:
-        with self._lock:
+    def _started_again(self, pause: float) -> bool:
+        if self._closing.wait(pause):
+            return False
+        try:
             self._start()
-        if self.on_restart is not None:
-            self.on_restart()
+        except (EngineGone, LocalPostgresError, OSError) as error:
+            _log.error("No supervisor can be started: %s", error)
+            return False
+        return True
+
+    def _take_over(self) -> None:
+        try:
+            self._adopt_again.result()()
+        except Exception as error:  # noqa: BLE001 - whatever it is, only another supervisor can be asked again
+            _log.error("A new supervisor could not take over what is on record: %s", error)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        with self._lock, suppress(OSError):  # it may have ended by itself
+            self._child.link.shutdown(socket.SHUT_RDWR)
 
     # The engine's calls.
 
     def adopt(self, clusters: Sequence[KnownCluster], endpoints: Sequence[EndpointSpec]) -> None:
         """See `Engine`."""
         self.call("adopt", clusters=clusters, endpoints=endpoints)
-        self._adopted.set()
+        with self._lock:
+            if self._gone is None:  # else it has ended meanwhile, and another begins anew
+                self._adopted.set()
 
     def new_cluster(self, *, owner: str, verifier: str, database: str) -> Made:
         """See `Engine`."""
@@ -213,12 +225,14 @@ class Link:
     @contextmanager
     def session(self, cluster: str, database: str = "postgres") -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         """See `Engine`."""
-        conninfo = self.call(wire.HOLD, cluster=cluster, database=database)
+        token = secrets.token_hex(8)
+        conninfo = self.call(wire.HOLD, cluster=cluster, database=database, token=token)
         try:
             with psycopg.connect(conninfo, autocommit=True) as connection:
                 yield connection
         finally:
-            self.call(wire.LET_GO, cluster=cluster)
+            with suppress(EngineGone):  # the hold has ended with it
+                self.call(wire.LET_GO, token=token)
 
     def open_endpoint(self, spec: EndpointSpec) -> int:
         """See `Engine`."""
@@ -249,8 +263,3 @@ class Link:
     def set_clock(self, offset: float) -> None:
         """See `Engine`."""
         self.call("set_clock", offset=offset)
-
-
-def _environment() -> dict[str, str]:
-    kept = ("POSTGRES_BIN", "XDG_CACHE_HOME", "HOME", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
-    return clean_environment() | {name: os.environ[name] for name in kept if name in os.environ}

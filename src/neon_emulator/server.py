@@ -82,7 +82,7 @@ class Server:
             from neon_emulator.app import create_app
 
             self._app = create_app(self.settings, self._link)
-            self._link.on_restart = self._app.extensions["neon_emulator"].adopt
+            self._link.after_restart(self._app.extensions["neon_emulator"].adopt)
             self._http = _listen(port, self._app)
         except BaseException:
             self._link.close()

@@ -23,7 +23,8 @@ _ERRORS = {
 }
 _WINDOW = TypeAdapter(engine.Window)
 
-# The API process connects by itself: what travels is where to, and that the cluster has to run meanwhile.
+# The API process connects by itself: what travels is where to, and that the cluster has to run meanwhile. A hold has a
+# name, since the one who gives it back may be speaking to another supervisor by then, which knows nothing of it.
 HOLD, LET_GO = "hold", "let_go"
 
 
@@ -61,8 +62,8 @@ def _names() -> list[str]:
 
 CALLS: Mapping[str, Call] = {
     **{name: Call.of(_hints(name)) for name in _names()},
-    HOLD: Call.of({"cluster": str, "database": str, "return": str}),
-    LET_GO: Call.of({"cluster": str, "return": None}),
+    HOLD: Call.of({"cluster": str, "database": str, "token": str, "return": str}),
+    LET_GO: Call.of({"token": str, "return": None}),
 }
 
 

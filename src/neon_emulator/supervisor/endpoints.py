@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from neon_emulator.clusters.clusters import Clusters
     from neon_emulator.supervisor.certificate import Certificate
 
+_log = logging.getLogger(__name__)
 _READ_ONLY = "-c default_transaction_read_only=on"
 _DISABLED = "55000"  # object_not_in_prerequisite_state
 _NOT_STARTED = "57P03"  # cannot_connect_now
@@ -98,14 +100,11 @@ class Endpoints:
 
     async def suspend_idle(self) -> None:
         """Suspend every endpoint that nobody has used for as long as it may be idle."""
-        for known in list(self._known.values()):
-            if known.active and not known.changing.locked() and self._is_idle(known):
-                async with known.changing:
-                    await self._suspend_unless_busy(known)
+        await asyncio.gather(*map(self._suspend_if_idle, list(self._known.values())))
 
     async def lost(self, cluster: str) -> None:
         """Put to sleep what led to a server that has ended by itself; the next connection starts it again."""
-        for known in self._known.values():
+        for known in list(self._known.values()):
             if known.spec.cluster == cluster:
                 async with known.changing:
                     if self._clusters.running(cluster) is None:
@@ -113,8 +112,7 @@ class Endpoints:
 
     async def close_all(self) -> None:
         """Stop listening; the clusters are stopped by whoever owns them."""
-        for endpoint in list(self._known):
-            await self._front.close(endpoint)
+        await asyncio.gather(*map(self._front.close, self._known))
         self._known.clear()
 
     # What the front asks.
@@ -177,6 +175,15 @@ class Endpoints:
             # The server itself tells its clients, and ends what they were running.
             await self._clusters.release(cluster, linger=0)
             await self._front.drop(known.spec.id)
+
+    async def _suspend_if_idle(self, known: _Endpoint) -> None:
+        try:
+            if known.active and not known.changing.locked() and self._is_idle(known):
+                async with known.changing:
+                    await self._suspend_unless_busy(known)
+        except Exception as error:  # noqa: BLE001 - one server in trouble must not keep others awake, nor end everything
+            _log.warning("The endpoint %s could not be suspended: %s", known.spec.id, error)
+            known.used, known.offset = time.monotonic(), self._offset  # tried again when it has been idle for as long
 
     async def _suspend_unless_busy(self, known: _Endpoint) -> None:
         if await self._clusters.busy(known.spec.cluster):

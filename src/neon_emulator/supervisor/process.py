@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ from neon_emulator import wire
 from neon_emulator.clusters.clusters import Clusters
 from neon_emulator.engine import ClusterFailed, EngineError
 from neon_emulator.supervisor import certificate
+from neon_emulator.supervisor.certificate import CertificateBroken
 from neon_emulator.supervisor.direct import new_event_loop
 from neon_emulator.supervisor.endpoints import Endpoints
 from neon_emulator.supervisor.front import PortTaken
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _LINE = 1 << 26  # a schema may be long
 _SUSPEND_SECONDS = 0.25
+_FILES = 10_240  # macOS refuses a larger number
 
 
 class Supervisor:
@@ -39,6 +42,7 @@ class Supervisor:
         """Take over what does the work."""
         self._clusters = clusters
         self._endpoints = endpoints
+        self._held: dict[str, str] = {}
         self._calls: Mapping[str, Callable[..., Awaitable[Any]]] = {
             "adopt": self._adopt,
             "branch_cluster": self._branch_cluster,
@@ -58,7 +62,7 @@ class Supervisor:
             "update_endpoint": endpoints.update,
             "window": clusters.window,
             wire.HOLD: self._hold,
-            wire.LET_GO: clusters.release,
+            wire.LET_GO: self._let_go,
         }
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,9 +95,14 @@ class Supervisor:
     async def _statuses(self) -> dict[str, EndpointStatus]:
         return self._endpoints.statuses()
 
-    async def _hold(self, cluster: str, database: str) -> str:
+    async def _hold(self, cluster: str, database: str, token: str) -> str:
         await self._clusters.acquire(cluster)
+        self._held[token] = cluster
         return self._clusters.conninfo(cluster, database)
+
+    async def _let_go(self, token: str) -> None:
+        if (cluster := self._held.pop(token, None)) is not None:
+            await self._clusters.release(cluster)
 
 
 async def _serve(supervisor: Supervisor, link: socket.socket) -> None:
@@ -142,10 +151,12 @@ async def _run(options: argparse.Namespace) -> None:
     suspending = asyncio.create_task(_suspend_forever(endpoints))
     done, _ = await asyncio.wait({work, suspending}, return_when=asyncio.FIRST_COMPLETED)
     suspending.cancel()
-    await endpoints.close_all()
-    await clusters.close(immediate=options.throwaway)
-    if options.throwaway:
-        folders.discard(home)
+    try:
+        await endpoints.close_all()
+    finally:
+        await clusters.close(immediate=options.throwaway)
+        if options.throwaway:
+            folders.discard(home)
     with suppress(asyncio.CancelledError):
         for task in done:
             task.result()
@@ -159,6 +170,17 @@ def main() -> None:
     parser.add_argument("--history-bytes", type=int, required=True, help="how much of a root branch's past is kept")
     parser.add_argument("--throwaway", action="store_true", help="delete the folder in the end")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_run(parser.parse_args()))
-    sys.stderr.flush()
+    _raise_limit()
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_run(parser.parse_args()))
+    except (CertificateBroken, local_postgres.LocalPostgresError) as error:
+        sys.exit(str(error))  # the log's last line, which the API process tells
+
+
+def _raise_limit() -> None:
+    """Open as many files as this process may: each endpoint needs one, each session two."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if most == resource.RLIM_INFINITY else min(most, _FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -1,0 +1,112 @@
+"""Endpoints, when one of them is in trouble: the others are suspended and woken as ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.emulator.clusters import copy, new, play
+
+from neon_emulator.engine import ClusterFailed, EndpointSpec
+from neon_emulator.supervisor.certificate import load_or_make
+from neon_emulator.supervisor.endpoints import Endpoints
+from neon_emulator.supervisor.process import Supervisor
+
+if TYPE_CHECKING:
+    import pytest
+
+    from neon_emulator.clusters.clusters import Clusters
+
+
+def _endpoints(clusters: Clusters) -> Endpoints:
+    return Endpoints(clusters, load_or_make(clusters._workshop.folder.parent / "certificate.pem"))
+
+
+def _states(endpoints: Endpoints) -> dict[str, str]:
+    return {name: status.state for name, status in endpoints.statuses().items()}
+
+
+def test_a_server_in_trouble_does_not_keep_others_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that cannot be suspended now is left for later; all others are suspended."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        branch = await copy(clusters, made.cluster)
+        endpoints = _endpoints(clusters)
+        for name, cluster in (("troubled", made.cluster), ("idle", branch)):
+            await endpoints.open(EndpointSpec(name, cluster, suspend_after=60))
+            await endpoints.start(name)
+
+        async def busy(cluster: str) -> bool:
+            if cluster == made.cluster:
+                raise ClusterFailed("too many clients already")
+            return False
+
+        with monkeypatch.context() as patch:
+            patch.setattr(clusters, "busy", busy)
+            await endpoints.set_clock(100)
+            assert _states(endpoints) == {"troubled": "active", "idle": "idle"}
+        await endpoints.set_clock(200)
+        assert _states(endpoints) == {"troubled": "idle", "idle": "idle"}
+        await endpoints.close_all()
+
+    play(story)
+
+
+def test_an_endpoint_whose_cluster_was_deleted_ends_nothing() -> None:
+    """It is suspended, as far as there is anything to suspend, and can be closed."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        endpoints = _endpoints(clusters)
+        await endpoints.open(EndpointSpec("left", made.cluster, suspend_after=60))
+        await endpoints.start("left")
+        await clusters.delete(made.cluster)
+        await endpoints.set_clock(100)
+        await endpoints.close("left")
+        assert endpoints.statuses() == {}
+
+    play(story)
+
+
+def test_endpoints_may_come_while_a_lost_server_is_dealt_with() -> None:
+    """All that led to a server that was killed are put to sleep, although another is opened meanwhile."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        endpoints = _endpoints(clusters)
+        for name in ("first", "second"):
+            await endpoints.open(EndpointSpec(name, made.cluster))
+            await endpoints.start(name)
+        held = endpoints._known["first"].changing
+        await held.acquire()
+        await clusters._workshop.find(made.cluster).close(immediate=True)
+        losing = asyncio.create_task(endpoints.lost(made.cluster))
+        await asyncio.sleep(0)
+        await endpoints.open(EndpointSpec("third", made.cluster))
+        held.release()
+        await losing
+        assert set(_states(endpoints).values()) == {"idle"}
+        await endpoints.close_all()
+
+    play(story)
+
+
+def test_a_hold_is_given_back_once_and_only_by_its_name() -> None:
+    """Whoever gives back a hold that an earlier supervisor gave does not take that of somebody else."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        supervisor = Supervisor(clusters, _endpoints(clusters))
+
+        async def ask(call: str, **arguments: str) -> None:
+            answer = await supervisor.answer({"id": 1, "call": call, "arguments": arguments})
+            assert "error" not in answer
+
+        await ask("hold", cluster=made.cluster, database="postgres", token="a")
+        found = clusters._workshop.find(made.cluster)
+        for token, holds in (("b", 1), ("a", 0), ("a", 0)):
+            await ask("let_go", token=token)
+            assert found._holds == holds
+
+    play(story)

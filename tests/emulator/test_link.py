@@ -1,0 +1,147 @@
+"""The API's supervisor: asked when it knows all, replaced when it dies, and clear about why it does not start."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.emulator import processes
+from tests.emulator.clusters import DATABASE, OWNER, VERIFIER, folder
+from tests.emulator.running import until
+
+from neon_emulator import link as link_module
+from neon_emulator.engine import ClusterFailed, EngineGone, KnownCluster
+from neon_emulator.link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from neon_emulator.engine import Made
+
+
+@contextmanager
+def _linked(home: Path) -> Iterator[Link]:
+    link = Link(home, history_bytes=1 << 30)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def _new(link: Link) -> Made:
+    return link.new_cluster(owner=OWNER, verifier=VERIFIER, database=DATABASE)
+
+
+def _kill(link: Link) -> None:
+    os.kill(link._child.process.pid, signal.SIGKILL)
+
+
+def test_a_session_that_outlives_its_supervisor_ends_without_an_error() -> None:
+    """What was done is done: that its supervisor, and with it the hold, is gone by then is no failure."""
+    with folder() as home, _linked(home) as link:
+        link.adopt([], [])
+        made = _new(link)
+        adopted = threading.Event()
+
+        def adopt() -> None:
+            link.adopt([KnownCluster(made.cluster, history=True)], [])
+            adopted.set()
+
+        link.after_restart(adopt)
+        with link.session(made.cluster) as connection:
+            connection.execute("CREATE TABLE note ()")
+            _kill(link)
+            assert adopted.wait(60)
+        with link.session(made.cluster) as connection:
+            assert connection.execute("SELECT count(*) FROM note").fetchall() == [(0,)]
+
+
+def test_a_supervisor_that_cannot_take_over_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on record is handed over again, to another one, until that succeeds; meanwhile questions wait or fail."""
+    monkeypatch.setattr(link_module, "_PAUSE_SECONDS", 0.01)
+    with folder() as home, _linked(home) as link:
+        link.adopt([], [])
+        pids = [link._child.process.pid]
+
+        def adopt() -> None:
+            pids.append(link._child.process.pid)
+            if len(pids) < 4:
+                raise ClusterFailed("a port is another program's for the moment")
+            link.adopt([], [])
+
+        link.after_restart(adopt)
+        _kill(link)
+        until(lambda: _is_answered(link))
+        assert len(set(pids)) == 4
+        assert pids[-1] == link._child.process.pid
+
+
+def _is_answered(link: Link) -> bool:
+    try:
+        return link.endpoints() == {}
+    except EngineGone:
+        return False
+
+
+def test_nothing_is_asked_of_a_supervisor_that_has_not_taken_over() -> None:
+    """A question that comes before what is on record was handed over waits for that."""
+    with folder() as home, _linked(home) as link:
+        asked = threading.Thread(target=link.endpoints)
+        asked.start()
+        assert link._waiting == {}
+        link.adopt([], [])
+        asked.join(60)
+        assert not asked.is_alive()
+
+
+def test_why_a_supervisor_does_not_start() -> None:
+    """The error has the supervisor's own words and no traceback, and no further one is started."""
+    processes.needs_proc()
+    with folder() as home:
+        (home / "certificate.pem").write_text("junk")
+        with _linked(home) as link:
+            with pytest.raises(EngineGone) as caught:
+                link.adopt([], [])
+            assert str(caught.value).startswith("The emulator's supervisor did not start:\n")
+            assert f"{home}/certificate.pem cannot be used as the endpoints' certificate" in str(caught.value)
+            assert "Traceback" not in str(caught.value)
+            with pytest.raises(EngineGone, match="Delete it"):
+                link.endpoints()
+            assert processes.of(home) == []
+
+
+def test_closing_while_a_supervisor_is_replaced() -> None:
+    """At the very moment of its death too, a closed link leaves no supervisor."""
+    processes.needs_proc()
+    with folder() as home:
+        for _ in range(5):
+            link = Link(home, history_bytes=1 << 30)
+            link.adopt([], [])
+            _kill(link)
+            link.close()
+            assert processes.of(home) == []
+            with pytest.raises(EngineGone):
+                link.endpoints()
+
+
+def test_a_supervisor_may_open_many_files() -> None:
+    """A low limit of whoever has started the emulator is not that of its endpoints."""
+    processes.needs_proc()
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with folder() as home:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, most))
+        try:
+            link = Link(home, history_bytes=1 << 30)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))
+        link.adopt([], [])
+        limits = Path(f"/proc/{link._child.process.pid}/limits").read_text()
+        (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+        assert int(line.split()[3]) == min(most, 10_240)
+        link.close()
