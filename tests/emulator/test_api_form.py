@@ -74,6 +74,12 @@ def test_not_emulated(api: Client, method: str, path: str) -> None:
     assert f"{method} /api/v2{path}" in said
 
 
+def test_empty_segment(api: Client, project: Project) -> None:
+    """A path with an empty segment, as a name that was forgotten leaves it, leads to the one without."""
+    answer = api.http.get(f"{project.path.lstrip('/')}//branches")
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"{api.http.base_url}{project.path[1:]}/branches")
+
+
 def test_outside_of_the_api(emulator: Emulator) -> None:
     """A path outside of the API is not found."""
     client = emulator.client(key="")

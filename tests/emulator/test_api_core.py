@@ -1,4 +1,4 @@
-"""Branches that are reset or deleted while they are looked at."""
+"""What the service makes of a branch that changes while it is looked at, and of one that is full."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from neon_emulator.engine import Catalog, ClusterMissing
-from neon_emulator.errors import NotFound
+from neon_emulator.engine import Catalog, CatalogDatabase, CatalogRole, ClusterMissing
+from neon_emulator.errors import LimitExceeded, NotFound
+from neon_emulator.service.claims import Claims
 from neon_emulator.service.core import Core
+from neon_emulator.service.databases import Databases
 from neon_emulator.state.models import Branch, Project
 from neon_emulator.state.store import Store
 
@@ -77,8 +79,12 @@ class _Changing:
 
 
 def _core(store: Store, changes: Mapping[str, Any]) -> Core:
+    return _with(store, _Changing(store, changes))
+
+
+def _with(store: Store, engine: object) -> Core:
     unused: Any = None
-    return Core(unused, store, unused, cast("Engine", _Changing(store, changes)), unused, unused)
+    return Core(unused, store, unused, cast("Engine", engine), unused, Claims())
 
 
 def test_reset(store: Store) -> None:
@@ -97,3 +103,18 @@ def test_lost(store: Store) -> None:
     """What the state has and the engine has not is a failure, and not asked for again and again."""
     with pytest.raises(ClusterMissing):
         _core(store, {}).catalog("p", "b")
+
+
+class _Full:
+    """An engine whose clusters have as many databases as a branch may have; to make them would take gigabytes."""
+
+    def catalog(self, _: str) -> Catalog:
+        there = tuple(CatalogDatabase(number, f"d{number}", "owner") for number in range(500))
+        return Catalog((CatalogRole("owner", login=True),), there, 0)
+
+
+def test_databases_limit(store: Store) -> None:
+    """A branch has 500 databases and no more."""
+    with pytest.raises(LimitExceeded, match="databases limit exceeded") as refused:
+        Databases(_with(store, _Full())).create("p", "b", "one-more", "owner")
+    assert refused.value.code == "DATABASES_LIMIT_EXCEEDED"
