@@ -21,6 +21,8 @@ from tests.emulator.front.fronts import (
     until,
 )
 
+from neon_emulator.supervisor.startup import _startup as parsed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -207,6 +209,13 @@ def test_a_role_is_whom_its_password_was_proven_for(house: House) -> None:
         nonce = message(client)[1].decode()[4:].split(",")[0]
         client.sendall(sasl(f"c=biws,{nonce},p={'A' * 43}=".encode()))
         assert 'user "nobody"' in error(client)["M"]
+
+
+def test_the_server_is_told_one_role() -> None:
+    """It reads none that the front has not read: of a name given twice only the last is handed on."""
+    said = b"user\0postgres\0database\0x\0user\0app\0\0"
+
+    assert parsed(VERSION, said).packet("") == startup(user="app", database="x")
 
 
 def test_a_beginning_may_come_byte_by_byte(house: House) -> None:
