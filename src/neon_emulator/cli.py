@@ -6,12 +6,13 @@ import os
 import shlex
 import signal
 import subprocess
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from neon_emulator.signals import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +70,12 @@ def main() -> None:
 @_history
 def serve(*, data: Path, port: int, plan: str, branch_delay: float, history_size: int) -> None:
     """Run the emulator until it is interrupted, and print the lines to export."""
-    ended = _ended()
+    ending = Ending()
     with _running(data, port=port, plan=plan, branch_delay=branch_delay, history_size=history_size) as server:
         for name, value in server.environment().items():
             click.echo(f"export {name}={shlex.quote(value)}")
         click.echo("# The emulator is ready; Ctrl-C stops it.")
-        ended.wait()
+        ending.wait()
 
 
 @main.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -97,12 +98,12 @@ def execute(
     The command finds NEON_API_HOST, NEON_API_KEY, NEON_PROJECT_ID and DATABASE_URL, that of the default branch, in its
     environment. The exit status is the command's.
     """
-    ended = _ended()
+    ending = Ending()
     with _running(None, port=port, plan=plan, branch_delay=branch_delay, history_size=history_size) as server:
         environment = server.environment() | server.create_project()
         if load is not None:
             server.load(load, environment["DATABASE_URL"])
-        status = _run(command, os.environ | environment, ended)
+        status = _run(command, os.environ | environment, ending)
     raise SystemExit(status)
 
 
@@ -117,36 +118,41 @@ def _running(data: Path | None, *, port: int, plan: str, branch_delay: float, hi
     from neon_emulator.home import Home
 
     try:
-        home = Home.make_throwaway() if data is None else Home.take(data)
-        server = Server(home, port=port, plan=plan, branch_delay=branch_delay, history_bytes=history_size << 20)
+        with _told():
+            home = Home.make_throwaway() if data is None else Home.take(data)
+        with home:
+            with _told():
+                server = Server(home, port=port, plan=plan, branch_delay=branch_delay, history_bytes=history_size << 20)
+            server.start()
+            try:
+                yield server
+            finally:
+                server.close()
     except SERVER_ERRORS as error:
         raise click.ClickException(str(error)) from error
-    server.start()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell in one line what keeps the emulator from its folder, such as a full disk."""
     try:
-        yield server
-    except SERVER_ERRORS as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        server.close()
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise click.ClickException(f"The emulator cannot start, {error.strerror}{where}.") from error
 
 
-def _ended() -> threading.Event:
-    """An event that SIGINT, SIGTERM and SIGHUP set, so that everything is stopped in order."""
-    event = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: event.set())
-    return event
-
-
-def _run(command: tuple[str, ...], environment: dict[str, str], ended: threading.Event) -> int:
+def _run(command: tuple[str, ...], environment: dict[str, str], ending: Ending) -> int:
     """Run a command to its end, and hand on to it what this process was asked to end by."""
+    if (number := ending.first()) is not None:  # it came while the emulator was starting: the command never runs
+        return _SIGNALLED + number
     try:
         process = subprocess.Popen(command, env=environment)
     except OSError as error:
         raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}.") from error
     for number in (signal.SIGTERM, signal.SIGHUP):  # Ctrl-C reaches both, since they share the terminal
         signal.signal(number, lambda number, _frame: process.send_signal(number))
-    if ended.is_set():
+    if ending.first() is not None:
         process.terminate()
     status = process.wait()
     return status if status >= 0 else _SIGNALLED - status

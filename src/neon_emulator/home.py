@@ -24,7 +24,7 @@ class HomeTaken(Exception):
 
 @dataclass(frozen=True)
 class Home:
-    """A folder that this process alone uses, until :meth:`release` or the end of the process."""
+    """A folder that this process alone uses, to the end of a `with` block or of the process."""
 
     folder: Path
     throwaway: bool
@@ -43,7 +43,8 @@ class Home:
         """
         folder = folders.place(wanted.absolute())
         folders.make_home(folder, Path(os.path.realpath(wanted)), default_account())
-        if not (folder / _MARK).exists() and any(folder.iterdir()):
+        # The lock alone is what a kill at the very beginning leaves.
+        if not (folder / _MARK).exists() and any(path.name != _LOCK for path in folder.iterdir()):
             raise HomeTaken(f"{wanted} is not empty, and no emulator's: name a new folder.")
         folders.make_private(folder, owner_of(folder))
         return cls._locked(folder, throwaway=False)
@@ -62,7 +63,7 @@ class Home:
         lock = locks.try_lock(folder / _LOCK)
         if lock is None:
             raise HomeTaken(f"Another emulator uses {folder}: end it, or name another folder with --data.")
-        (folder / _MARK).write_text("throwaway\n" if throwaway else "")
+        _write(folder / _MARK, "throwaway\n" if throwaway else "")
         return cls(folder, throwaway, lock)
 
     def api_key(self) -> str:
@@ -70,14 +71,28 @@ class Home:
         path = self.folder / _KEY
         if not path.exists():
             new = path.with_suffix(".new")
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - its mode
-                file.write(f"napi_{secrets.token_hex(32)}")
+            _write(new, f"napi_{secrets.token_hex(32)}")
             new.rename(path)
         return path.read_text()
 
-    def release(self) -> None:
-        """Let another emulator use the folder."""
-        locks.unlock(self._lock)
+    def __enter__(self) -> Self:
+        """Use the folder for the time of a block."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Let another emulator use the folder; a throwaway one is deleted, where the supervisor has not done that."""
+        try:
+            if self.throwaway:
+                folders.discard(self.folder)
+        finally:
+            locks.unlock(self._lock)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a private file, never through a symbolic link: the folder may be another account's."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "w") as file:  # noqa: PTH123 - its mode
+        file.write(text)
 
 
 def _sweep(folder: Path) -> None:

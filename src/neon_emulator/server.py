@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import threading
+import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,7 +40,23 @@ class LoadFailed(Exception):
     """The SQL for the default branch was refused; the text is psql's."""
 
 
-SERVER_ERRORS = (EngineError, HomeTaken, LoadFailed, PortTaken, local_postgres.LocalPostgresError)
+class RequestFailed(Exception):
+    """The API refused what the command itself has asked of it; the text has its message."""
+
+
+class StateUnusable(Exception):
+    """The file of the state is broken, cannot be written, or is another version's."""
+
+
+SERVER_ERRORS = (
+    EngineError,
+    HomeTaken,
+    LoadFailed,
+    PortTaken,
+    RequestFailed,
+    StateUnusable,
+    local_postgres.LocalPostgresError,
+)
 
 
 class _Handler(WSGIRequestHandler):
@@ -53,7 +70,7 @@ class Server:
     """An emulator on a port.
 
     Args:
-        home: the folder, which the server gives back in the end.
+        home: the folder, which is the server's alone.
         port: 0 for a free one.
         plan: whose limits count.
         branch_delay: seconds that a new branch takes to be ready.
@@ -62,12 +79,13 @@ class Server:
     Raises:
         PortTaken: where another program listens on the port.
         local_postgres.LocalPostgresError: where there is no Postgres to use.
+        StateUnusable: where the file of the state is broken, or another version's.
         neon_emulator.engine.EngineError: where the data cannot be taken over.
+        OSError: where the folder cannot be written to.
     """
 
     def __init__(self, home: Home, *, port: int, plan: str, branch_delay: float, history_bytes: int) -> None:
         """Take over what the folder holds, and listen; nothing is answered before :meth:`start`."""
-        self._home = home
         binaries = local_postgres.find_binaries(owner_of(home.folder))
         self.settings = Settings(
             home=home.folder,
@@ -78,10 +96,7 @@ class Server:
         )
         self._link = Link(home.folder, history_bytes=history_bytes, throwaway=home.throwaway)
         try:
-            # While the supervisor is starting: both have to import for a while.
-            from neon_emulator.app import create_app
-
-            self._app = create_app(self.settings, self._link)
+            self._app = _make_app(self.settings, self._link)
             self._link.after_restart(self._app.extensions["neon_emulator"].adopt)
             self._http = _listen(port, self._app)
         except BaseException:
@@ -120,11 +135,12 @@ class Server:
         command: list[str | Path] = [binaries.tool("psql"), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", file]
         result = subprocess.run(
             [*command, "-d", make_conninfo("", **parameters)],
-            env=os.environ | {"PGPASSWORD": password},
+            env=_without_postgres_variables() | {"PGPASSWORD": password},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             check=False,
         )
         if result.returncode != 0:
@@ -134,8 +150,12 @@ class Server:
         headers = {"Authorization": f"Bearer {self.settings.api_key}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.api + path, data, headers)  # noqa: S310 - our own server
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-            result: dict[str, Any] = json.load(answer)
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+                result: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RequestFailed(f"{path} is answered with {error.code}: {json.load(error)['message']}") from None
         return result
 
     def start(self) -> Self:
@@ -144,14 +164,34 @@ class Server:
         return self
 
     def close(self) -> None:
-        """Stop answering, stop all of Postgres, and give the folder back."""
+        """Stop answering, and stop all of Postgres."""
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
         self._app.extensions["neon_emulator_control"].interrupt()  # what waits is not begun now
         self._app.extensions["neon_emulator"].close()
         self._link.close()
-        self._home.release()
+
+
+def _make_app(settings: Settings, link: Link) -> Flask:
+    # While the supervisor is starting: both have to import for a while.
+    from sqlalchemy.exc import DBAPIError
+
+    from neon_emulator.app import create_app
+    from neon_emulator.state.store import UnknownState
+
+    try:
+        return create_app(settings, link)
+    except UnknownState as error:
+        raise StateUnusable(str(error)) from error
+    except DBAPIError as error:
+        text = f"The state in {settings.home} cannot be used: {error.orig}. Make room, or name another folder."
+        raise StateUnusable(text) from error
+
+
+def _without_postgres_variables() -> dict[str, str]:
+    """The environment without what would lead psql elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _listen(port: int, app: Flask) -> BaseWSGIServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,11 @@ from pathlib import Path
 import pytest
 from tests.emulator import processes
 from tests.emulator.running import clean_environment, start_command, until
+
+import local_postgres
+from neon_emulator.engine import ClusterFailed
+from neon_emulator.home import Home
+from neon_emulator.server import RequestFailed, Server
 
 _SHOW = "import os, sys; print(*(os.environ[name] for name in sys.argv[1:]), sep='\\n')"
 _QUERY = "import os, psycopg; print(psycopg.connect(os.environ['DATABASE_URL']).execute('SELECT * FROM t').fetchall())"
@@ -63,6 +69,114 @@ def test_exec_of_nothing_that_runs() -> None:
     """A command that cannot be run is one line of error."""
     _, err = _exec("--", "no-such-command-anywhere", code=1)
     assert err == "Error: no-such-command-anywhere cannot be run: No such file or directory.\n"
+
+
+def _supervisors(parent: int) -> list[str]:
+    """The command lines of a process's supervisors."""
+    commands = map(processes.command, processes.children(parent))
+    return [command for command in commands if "neon_emulator.supervisor" in command and "--home" in command]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_exec_that_is_ended_while_it_starts_runs_no_command(number: signal.Signals, tmp_path: Path) -> None:
+    """A signal during the start, even many times, ends all in order, and the command has never run."""
+    processes.needs_proc()
+    ran = tmp_path / "ran"
+    code = f"import pathlib; pathlib.Path({str(ran)!r}).touch()"
+    process = start_command("exec", "--", sys.executable, "-c", code)
+    until(lambda: _supervisors(process.pid))
+    home = Path(_supervisors(process.pid)[0].split("--home ")[1].split()[0])
+    for _ in range(100):
+        process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    assert not ran.exists()
+    assert not home.exists()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"), [({"POSTGRES_BIN": "/nowhere"}, "POSTGRES_BIN is /nowhere, which has no initdb")]
+)
+def test_exec_that_cannot_start_leaves_nothing(variables: dict[str, str], said: str, tmp_path: Path) -> None:
+    """Without a Postgres there is one line of error, and no folder is left."""
+    missing = tmp_path / "throwaway"
+    code = (
+        "import local_postgres, pathlib; made = local_postgres.throwaway_folder\n"
+        "def note():\n"
+        "    folder = made()\n"
+        f"    pathlib.Path({str(missing)!r}).write_text(str(folder))\n"
+        "    return folder\n"
+        "local_postgres.throwaway_folder = note\n"
+        "from neon_emulator.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "exec", "--", "true"]
+    environment = clean_environment() | variables
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert shown.returncode == 1
+    assert said in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert not Path(missing.read_text()).exists()
+
+
+def test_variables_of_psql_do_not_lead_a_load_elsewhere(tmp_path: Path) -> None:
+    """What the caller's environment tells psql, and no other client, has no effect on `--load`."""
+    (tmp_path / "data.sql").write_text("CREATE TABLE t AS SELECT 1;\n")
+    variables = {"PGSERVICE": "missing", "PGOPTIONS": "-c nonsense=1"}
+    command = ("exec", "--load", tmp_path / "data.sql", "--", "true")
+    process = start_command(*command, stderr=subprocess.PIPE, env=clean_environment() | variables)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_the_api_refuses_the_commands_own_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no project can be made, the API's message is the error, and all is stopped."""
+    with Home.make_throwaway() as home:
+        server = Server(home, port=0, plan="scale", branch_delay=0, history_bytes=1 << 30).start()
+        try:
+            monkeypatch.setattr(server._link, "new_cluster", _full)
+            with pytest.raises(RequestFailed, match="/projects is answered with 500: No space left on device"):
+                server.create_project()
+        finally:
+            server.close()
+    assert not home.folder.exists()
+
+
+def _full(**_: str) -> None:
+    raise ClusterFailed("No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("state.db", "no database", "cannot be used: file is not a database"),
+        ("certificate.pem", "no certificate", "certificate.pem cannot be used as the endpoints' certificate"),
+    ],
+)
+def test_a_broken_file_is_told(name: str, content: str, said: str, tmp_path: Path) -> None:
+    """A file of the emulator's that cannot be read is an error without a traceback."""
+    process = start_command("serve", "--data", tmp_path / "data")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    process.wait(60)
+    process.stdout.close()
+    (tmp_path / "data" / name).write_text(content * 100)
+    process = start_command("serve", "--data", tmp_path / "data", stderr=subprocess.PIPE)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith("Error: ")
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_was_only_just_taken_is_taken_again() -> None:
+    """A kill right after a new folder's lock was made does not make the folder somebody else's."""
+    folder = local_postgres.throwaway_folder()
+    (folder / "emulator.lock").touch(0o600)
+    with Home.take(folder):
+        assert (folder / "neon_emulator").exists()
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
