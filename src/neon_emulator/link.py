@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 1.0
+_CLOSED = "The emulator is being stopped."
 _NOT_STARTED = "The emulator's supervisor did not start:"
 _GONE = "The emulator's supervisor has ended before it answered, and a new one is starting: try again."
 
@@ -50,7 +51,9 @@ class Link:
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Any]] = {}
         self._next = 0
-        self._gone: str | None = None
+        self._gone: str | None = None  # why there will be no supervisor any more
+        self._dead = False
+        self._adopter: threading.Thread | None = None  # who alone may call `adopt`; None: anybody
         self._adopted = threading.Event()
         self._closing = threading.Event()
         self._adopt_again: Future[Callable[[], None]] = Future()
@@ -69,7 +72,9 @@ class Link:
     def close(self) -> None:
         """Let the supervisor stop everything, and wait until it has."""
         self._closing.set()
-        self._hang_up()
+        with self._lock:
+            child = self._child
+        _hang_up(child)
         self._watcher.join(END_SECONDS)
         if self._watcher.is_alive():  # a server does not stop; the kernel tells those that do
             self._child.process.kill()
@@ -88,6 +93,8 @@ class Link:
         with self._lock:
             if self._gone is not None:
                 raise EngineGone(self._gone)
+            if name == "adopt" and not self._may_adopt():
+                raise EngineGone(_GONE)
             if name != "adopt" and not self._adopted.is_set():
                 return None
             self._next += 1
@@ -101,31 +108,31 @@ class Link:
     def _start(self) -> None:
         child = Child.start(self._home, self._options, self._closing)
         with self._lock:
-            self._child, self._gone = child, None
+            self._child, self._dead = child, False
         if self._closing.is_set():  # set meanwhile, by who has hung up on the one before
-            self._hang_up()
+            _hang_up(child)
 
     def _watch(self) -> None:
         """Read what supervisors answer, and start another where one has died; the first has to start well."""
-        taking_over: threading.Thread | None = None
         while True:
             child = self._child
             self._read(child.link)
             child.process.wait()
             knew_all = self._adopted.is_set()
             if not knew_all and not self._adopt_again.done():
-                self._fail_all("\n".join([_NOT_STARTED, *child.last_words()]))
+                self._give_up("\n".join([_NOT_STARTED, *child.last_words()]))
                 return
             self._fail_all(_GONE)
-            if taking_over is not None:  # no two adopt with the same supervisor
-                taking_over.join()
             pause = 0.0 if knew_all else _PAUSE_SECONDS
             while not self._started_again(pause):
                 if self._closing.is_set():
+                    self._give_up(_CLOSED)
                     return
                 pause = _PAUSE_SECONDS
-            taking_over = threading.Thread(target=self._take_over, daemon=True)
-            taking_over.start()
+            adopter = threading.Thread(target=self._take_over, args=(self._child,), daemon=True)
+            with self._lock:
+                self._adopter = adopter
+            adopter.start()
 
     def _read(self, link: socket.socket) -> None:
         with link, suppress(OSError), link.makefile("rb") as lines:  # killed while it wrote, it has ended as well
@@ -143,10 +150,20 @@ class Link:
     def _fail_all(self, reason: str) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-            self._gone = reason
+            self._dead, self._adopter = True, threading.current_thread()
             self._adopted.clear()
         for future in waiting.values():
             future.set_exception(EngineGone(reason))
+
+    def _give_up(self, reason: str) -> None:
+        with self._lock:
+            self._gone = reason
+        self._fail_all(reason)
+        self._adopted.set()  # those who wait for it learn the reason
+
+    def _may_adopt(self) -> bool:
+        # Who has begun with a supervisor that is gone meanwhile must not go on with the next.
+        return not self._dead and self._adopter in {None, threading.current_thread()}
 
     def _started_again(self, pause: float) -> bool:
         if self._closing.wait(pause):
@@ -158,16 +175,12 @@ class Link:
             return False
         return True
 
-    def _take_over(self) -> None:
+    def _take_over(self, child: Child) -> None:
         try:
             self._adopt_again.result()()
         except Exception as error:  # noqa: BLE001 - whatever it is, only another supervisor can be asked again
             _log.error("A new supervisor could not take over what is on record: %s", error)
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        with self._lock, suppress(OSError):  # it may have ended by itself
-            self._child.link.shutdown(socket.SHUT_RDWR)
+            _hang_up(child)
 
     # The engine's calls.
 
@@ -175,7 +188,7 @@ class Link:
         """See `Engine`."""
         self.call("adopt", clusters=clusters, endpoints=endpoints)
         with self._lock:
-            if self._gone is None:  # else it has ended meanwhile, and another begins anew
+            if self._may_adopt():  # else it has ended meanwhile, and another begins anew
                 self._adopted.set()
 
     def new_cluster(self, *, owner: str, verifier: str, database: str) -> Made:
@@ -263,3 +276,8 @@ class Link:
     def set_clock(self, offset: float) -> None:
         """See `Engine`."""
         self.call("set_clock", offset=offset)
+
+
+def _hang_up(child: Child) -> None:
+    with suppress(OSError):  # it may have ended by itself
+        child.link.shutdown(socket.SHUT_RDWR)

@@ -100,6 +100,17 @@ def test_nothing_is_asked_of_a_supervisor_that_has_not_taken_over() -> None:
         assert not asked.is_alive()
 
 
+def test_what_is_asked_while_a_supervisor_is_replaced_waits_for_the_next() -> None:
+    """Right after a supervisor's death each question fails at most once: the next one is answered by another."""
+    with folder() as home, _linked(home) as link:
+        link.adopt([], [])
+        link.after_restart(lambda: link.adopt([], []))
+        _kill(link)
+        link._child.process.wait()
+        until(lambda: not link._adopted.is_set())
+        assert link.endpoints() == {}
+
+
 def test_why_a_supervisor_does_not_start() -> None:
     """The error has the supervisor's own words and no traceback, and no further one is started."""
     processes.needs_proc()
