@@ -29,9 +29,9 @@ _MEGABYTES = 100
 _FRONT = """
 import asyncio, pathlib, sys
 import psycopg
-from neon_emulator.supervisor import certificate
-from neon_emulator.supervisor.direct import new_event_loop
-from neon_emulator.supervisor.front import Backend, Front
+from neon_emulator.front import certificate
+from neon_emulator.front.direct import new_event_loop
+from neon_emulator.front.front import Backend, Front
 
 class Computes:
     async def wake(self, endpoint):
@@ -60,7 +60,7 @@ def sides(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     """Connection strings: of the server's own socket, and through a front in a process of its own."""
     if kind != "postgres":
         pytest.skip("there is no server")
-    from neon_emulator.supervisor import scram
+    from neon_emulator.front import scram
 
     with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True) as lease:
         address, verifier = lease.cluster.address, scram.build_verifier("secret")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.emulator.clusters import copy, new, play
+from tests.emulator.clusters.support import copy, new, play
 
 from neon_emulator.engine import ClusterFailed, EndpointSpec
-from neon_emulator.supervisor.certificate import load_or_make
+from neon_emulator.front.certificate import load_or_make
 from neon_emulator.supervisor.endpoints import Endpoints
 from neon_emulator.supervisor.process import Supervisor
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.emulator import processes
-from tests.emulator.clusters import DATABASE, OWNER, VERIFIER, folder
+from tests.emulator.clusters.support import DATABASE, OWNER, VERIFIER, folder
 from tests.emulator.running import until
 
 from neon_emulator import link as link_module

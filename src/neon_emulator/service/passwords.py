@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neon_emulator import names
+from neon_emulator.front.scram import build_verifier
 from neon_emulator.service import sql
 from neon_emulator.state.models import Role
-from neon_emulator.supervisor.scram import build_verifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from neon_emulator.engine import ClusterMissing, EndpointSpec, EndpointStatus, EngineError
-from neon_emulator.supervisor.front import Backend, Front, Refused
+from neon_emulator.front.front import Backend, Front, Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from neon_emulator.clusters.clusters import Clusters
-    from neon_emulator.supervisor.certificate import Certificate
+    from neon_emulator.front.certificate import Certificate
 
 _log = logging.getLogger(__name__)
 _READ_ONLY = "-c default_transaction_read_only=on"

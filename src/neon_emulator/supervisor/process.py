@@ -19,11 +19,11 @@ from local_postgres.account import owner_of
 from neon_emulator import wire
 from neon_emulator.clusters.clusters import Clusters
 from neon_emulator.engine import ClusterFailed, EngineError
-from neon_emulator.supervisor import certificate
-from neon_emulator.supervisor.certificate import CertificateBroken
-from neon_emulator.supervisor.direct import new_event_loop
+from neon_emulator.front import certificate
+from neon_emulator.front.certificate import CertificateBroken
+from neon_emulator.front.direct import new_event_loop
+from neon_emulator.front.front import PortTaken
 from neon_emulator.supervisor.endpoints import Endpoints
-from neon_emulator.supervisor.front import PortTaken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -9,14 +9,14 @@ import pytest
 from tests.emulator.front.fronts import House, running
 
 import local_postgres
-from neon_emulator.supervisor import certificate, scram
+from neon_emulator.front import certificate, scram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from local_postgres import Address
-    from neon_emulator.supervisor.certificate import Certificate
+    from neon_emulator.front.certificate import Certificate
 
 
 @pytest.fixture(scope="session")

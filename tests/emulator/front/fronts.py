@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from neon_emulator.supervisor.direct import new_event_loop
-from neon_emulator.supervisor.front import Backend, Front
+from neon_emulator.front.direct import new_event_loop
+from neon_emulator.front.front import Backend, Front
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
     from local_postgres import Address
-    from neon_emulator.supervisor.certificate import Certificate
+    from neon_emulator.front.certificate import Certificate
 
 ENDPOINT = "ep-still-water-12345678"
 SECONDS = 30.0

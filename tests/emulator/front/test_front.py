@@ -15,7 +15,7 @@ import pytest
 from psycopg import pq
 from tests.emulator.front.fronts import SECONDS, until
 
-from neon_emulator.supervisor import scram
+from neon_emulator.front import scram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

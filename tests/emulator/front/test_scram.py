@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from neon_emulator.supervisor import scram
-from neon_emulator.supervisor.messages import Refused
+from neon_emulator.front import scram
+from neon_emulator.front.messages import Refused
 
 _BINDING = b"b" * 32
 _NONCE = "rOprNGfwEbeRWgbNEkqO"
