@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_VISITS = 3  # each keeps one of the few sessions that a server has left when clients have taken all others
 LINGER = 5.0
 """Seconds that a server runs on when nobody needs it any more: the next to need it is often near."""
 
@@ -45,7 +44,6 @@ class Cluster:
         self.history = history
         self.linger = linger
         self.tending = asyncio.Lock()
-        self.visits = asyncio.Semaphore(_VISITS)
         self._on_exit = on_exit
         self._address = Address(str(place.sockets), place.number, SUPERUSER)
         self.superuser = Superuser(self._address.conninfo())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections import Counter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from neon_emulator.clusters.copies import Taken
 
 _BLOCK = 512
+_VISITS = 3  # each keeps one of the few sessions that a server has left when clients have taken all others
 _TIMELINE_DIGITS = 8
 _SEGMENT_DIGITS = 24
 
@@ -53,6 +55,7 @@ class History:
         self._pins: Counter[str] = Counter()
         self.bases: list[Base] = []
         self.floor: datetime | None = None
+        self.visits = asyncio.Semaphore(_VISITS)
         folders.make_private(folder, account)
         folders.make_private(self.wal, account)
         self._load()

@@ -62,7 +62,7 @@ async def recover(source: Cluster, at: Point, target: Cluster, turns: asyncio.Se
         OutsideWindow: for a point that is not, or not yet, in it.
         ClusterFailed: where Postgres fails.
     """
-    async with source.visits, source.used(), source.copied(), copies.backup_session(source.conninfo()):
+    async with _history(source).visits, source.used(), source.copied(), copies.backup_session(source.conninfo()):
         history = _history(source)
         base = await _find_base(source, history, at)
         with history.pinned(base):
