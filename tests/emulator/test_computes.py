@@ -156,6 +156,18 @@ def test_a_wrong_password_is_refused(project: Project) -> None:
         psycopg.connect(project.uri(), password="wrong")
 
 
+def test_a_disabled_compute_lets_nobody_in(project: Project) -> None:
+    """A disabled compute refuses connections with the reason, and lets them in again when it is enabled."""
+    endpoint = f"{project.path}/endpoints/{_endpoint(project)['id']}"
+    project.client.patch(endpoint, {"endpoint": {"disabled": True}})
+    project.settle()
+    with pytest.raises(psycopg.OperationalError, match="is disabled: enable it, and connect again"):
+        project.query("SELECT 1")
+    project.client.patch(endpoint, {"endpoint": {"disabled": False}})
+    project.settle()
+    assert project.query("SELECT 1") == [(1,)]
+
+
 def test_the_owner_is_no_superuser(project: Project) -> None:
     """The owner may make roles and databases, and nothing that needs a superuser."""
     assert project.query("SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user") == [

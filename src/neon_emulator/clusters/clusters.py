@@ -85,7 +85,9 @@ class Clusters:
         """
         return await self._maker.new(owner=owner, verifier=verifier, database=database)
 
-    async def branch(self, source: str, *, at: Point | None, verifiers: Mapping[str, str], history: bool) -> Made:
+    async def branch(
+        self, source: str, *, at: Point | None = None, verifiers: Mapping[str, str] | None = None, history: bool = False
+    ) -> Made:
         """Copy a cluster that may be running and busy, at its head or at a past point.
 
         Args:
@@ -100,12 +102,12 @@ class Clusters:
             OutsideWindow: for a point before or after what is kept.
             NoHistory: for a point where none is.
         """
-        cluster = self._find(source)
+        cluster, wanted = self._find(source), verifiers or {}
         if at is None:
-            return await again(cluster, lambda: self._maker.copy(cluster, verifiers, history=history))
-        return await again(cluster, lambda: self._maker.copy_past(cluster, at, verifiers, history=history))
+            return await again(cluster, lambda: self._maker.copy(cluster, wanted, history=history))
+        return await again(cluster, lambda: self._maker.copy_past(cluster, at, wanted, history=history))
 
-    async def schema_only(self, source: str, *, at: Point | None) -> Made:
+    async def schema_only(self, source: str, *, at: Point | None = None) -> Made:
         """Make a cluster with the roles, passwords, databases and schemas of another, without rows; past kept."""
         return await self._maker.copy_schema(self._find(source), at)
 

@@ -27,6 +27,9 @@ SELECT CASE WHEN %(wait)s THEN pg_terminate_backend(pid, 5000) ELSE pg_terminate
 """
 _VERIFIER = "SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin"
 
+_PATIENCE = 60.0
+_LOST = ("08", "57P")  # connection exceptions, and the server's being stopped or started
+
 Row = tuple[Any, ...]
 Values = Sequence[object] | Mapping[str, object]
 
@@ -49,11 +52,11 @@ class Superuser:
         async with self._turn:
             with told("A cluster's server failed"):
                 try:
-                    return await self._try(query, values)
-                except psycopg.OperationalError:
-                    if self._connection is not None and not self._connection.closed:
-                        raise
-                return await self._try(query, values)
+                    async with asyncio.timeout(_PATIENCE):
+                        return await self._twice(query, values)
+                except TimeoutError:
+                    self._connection = None
+                    raise ServerLost(f"A cluster's server has not answered for {_PATIENCE:.0f} s.") from None
 
     async def look(self) -> catalog.Rest:
         """What the cluster holds now."""
@@ -80,6 +83,14 @@ class Superuser:
                 await self._connection.close()
                 self._connection = None
 
+    async def _twice(self, query: str, values: Values) -> list[Row]:
+        try:
+            return await self._try(query, values)
+        except psycopg.OperationalError:
+            if self._connection is not None and not self._connection.closed:
+                raise
+        return await self._try(query, values)
+
     async def _try(self, query: str, values: Values) -> list[Row]:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._conninfo)
@@ -100,9 +111,9 @@ def told(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except psycopg.OperationalError as error:
-        raise ServerLost(f"{what}: {error}") from error
     except psycopg.Error as error:
+        if isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate.startswith(_LOST)):
+            raise ServerLost(f"{what}: {error}") from error
         raise ClusterFailed(f"{what}: {error}") from error
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from neon_emulator.engine import ClusterMissing, EndpointSpec, EndpointStatus, EngineError
+from neon_emulator.engine import ClusterFailed, ClusterMissing, EndpointSpec, EndpointStatus, EngineError
 from neon_emulator.front.front import Backend, Front, Refused
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class Endpoints:
 
     async def start(self, endpoint: str) -> None:
         """Wake an endpoint, or its server where that was killed."""
-        await self._awaken(self._find(endpoint))
+        try:
+            await self._awaken(self._find(endpoint))
+        except Refused as refusal:
+            raise ClusterFailed(refusal.message) from refusal
 
     async def suspend(self, endpoint: str) -> None:
         """End an endpoint's sessions, and stop its cluster where nothing else needs it."""
@@ -119,10 +122,8 @@ class Endpoints:
 
     async def wake(self, endpoint: str) -> Backend:
         """Where an endpoint's server is, started where it sleeps."""
-        known = self._known.get(endpoint)
-        if known is None or known.spec.disabled:
-            raise Refused(_DISABLED, f"The endpoint {endpoint} is disabled. Enable it using Neon API and retry.")
         try:
+            known = self._find(endpoint)
             socket = await self._awaken(known)
         except EngineError as error:
             raise Refused(_NOT_STARTED, f"The compute of {endpoint} could not be started: {error}") from error
@@ -150,6 +151,8 @@ class Endpoints:
         async with known.changing:
             if self._known.get(known.spec.id) is not known:
                 raise ClusterMissing(f"The endpoint {known.spec.id} was deleted meanwhile.")
+            if known.spec.disabled:
+                raise Refused(_DISABLED, f"The endpoint {known.spec.id} is disabled: enable it, and connect again.")
             return await self._acquire(known)
 
     async def _acquire(self, known: _Endpoint) -> Path:

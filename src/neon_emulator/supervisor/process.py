@@ -45,7 +45,7 @@ class Supervisor:
         self._held: dict[str, str] = {}
         self._calls: Mapping[str, Callable[..., Awaitable[Any]]] = {
             "adopt": self._adopt,
-            "branch_cluster": self._branch_cluster,
+            "branch_cluster": clusters.branch,
             "catalog": clusters.catalog,
             "close_endpoint": endpoints.close,
             "delete_cluster": clusters.delete,
@@ -55,7 +55,7 @@ class Supervisor:
             "new_cluster": clusters.new,
             "open_endpoint": endpoints.open,
             "prune_history": clusters.prune_history,
-            "schema_cluster": self._schema_cluster,
+            "schema_cluster": clusters.schema_only,
             "set_clock": endpoints.set_clock,
             "start_endpoint": endpoints.start,
             "suspend_endpoint": endpoints.suspend,
@@ -83,14 +83,6 @@ class Supervisor:
         await self._clusters.adopt(clusters)
         for spec in endpoints:
             await self._endpoints.open(spec)
-
-    async def _branch_cluster(self, source: str, **options: Any) -> Any:  # noqa: ANN401 - as the engine has them
-        defaults = {"at": None, "verifiers": None, "history": False}
-        options = defaults | options
-        return await self._clusters.branch(source, **(options | {"verifiers": options["verifiers"] or {}}))
-
-    async def _schema_cluster(self, source: str, **options: Any) -> Any:  # noqa: ANN401 - as the engine has them
-        return await self._clusters.schema_only(source, **({"at": None} | options))
 
     async def _statuses(self) -> dict[str, EndpointStatus]:
         return self._endpoints.statuses()

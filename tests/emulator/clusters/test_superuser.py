@@ -1,0 +1,56 @@
+"""The supervisor's own session in a server: what it makes of errors, and of a server that does not answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from tests.emulator.clusters.support import new, play
+
+from neon_emulator.clusters import superuser
+from neon_emulator.engine import ClusterFailed, ServerLost
+
+if TYPE_CHECKING:
+    from neon_emulator.clusters.clusters import Clusters
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (psycopg.OperationalError, True),
+        (psycopg.errors.AdminShutdown, True),
+        (psycopg.errors.CannotConnectNow, True),
+        (psycopg.errors.ConnectionException, True),
+        (psycopg.errors.DiskFull, False),
+        (psycopg.errors.TooManyConnections, False),
+        (psycopg.errors.InsufficientPrivilege, False),
+    ],
+)
+def test_what_counts_as_lost(error: type[psycopg.Error], lost: bool) -> None:
+    """Only a server that has ended, or cannot be reached, is a reason to try again."""
+    with pytest.raises(ClusterFailed, match="It failed: why") as told, superuser.told("It failed"):
+        raise error("why")
+    assert isinstance(told.value, ServerLost) is lost
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that hangs is given up after a while, and another one answers."""
+
+    async def story(clusters: Clusters) -> None:
+        cluster = (await new(clusters)).cluster
+        await clusters.acquire(cluster)
+        session = clusters._find(cluster).superuser
+        [(pid,)] = await session.ask("SELECT pg_backend_pid()")
+        monkeypatch.setattr(superuser, "_PATIENCE", 0.2)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(ServerLost, match="has not answered"):
+            await session.ask("SELECT 1")
+        os.kill(pid, signal.SIGCONT)
+        monkeypatch.undo()
+        assert await session.ask("SELECT 1") == [(1,)]
+        await clusters.release(cluster)
+
+    play(story)
