@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,15 +150,18 @@ def test_another_kind_of_database(shop: Project, workers: str) -> None:
     """A SQLite application is tested on a Postgres of the run's own, binds included, which is gone with the run."""
     shop.variable("BRANCHES_BACKEND", "postgres")
     shop.files(test_shop=ON_POSTGRES)
-    before = _throwaway_folders()
     result = shop.run(workers)
 
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines("branches: postgres, a branch of nothing, *, because BRANCHES_BACKEND is postgres")
-    assert _throwaway_folders() <= before
+    sockets = Path((shop.folder / "server").read_text())
+    assert sockets.name == "socket"
+    assert not sockets.parent.exists()
 
 
 ON_POSTGRES = """
+    import pathlib
+
     import pytest
     from shop import Event, Product, db
 
@@ -171,11 +174,8 @@ ON_POSTGRES = """
         db.session.add_all([Product(name="a"), Event(text="b")])
         db.session.commit()
         assert {engine.dialect.name for engine in db.engines.values()} == {"postgresql"}
+        pathlib.Path("server").write_text(db.engine.url.query["host"])
 """
-
-
-def _throwaway_folders() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith("local_postgres-")}  # noqa: PTH208, S108
 
 
 @on_a_server

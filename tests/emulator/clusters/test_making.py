@@ -191,9 +191,10 @@ def test_without_a_cache_initdb_runs_directly(monkeypatch: pytest.MonkeyPatch, t
     """Where no cache can be written, a cluster is made all the same."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(folders, "_SHELTERS", ())
 
     async def story(clusters: Clusters) -> None:
+        # Not before: the programs, too, may have to be copied to where root's servers can reach them.
+        monkeypatch.setattr(folders, "_SHELTERS", ())
         made = await new(clusters)
         assert await ask(clusters, made.cluster, "SELECT 1") == [1]
 
