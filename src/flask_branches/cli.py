@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class _Group(AppGroup):
     """Shows this package's errors as messages."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's
+    def invoke(self, ctx: click.Context) -> object:
         """Run a command."""
         try:
             return super().invoke(ctx)

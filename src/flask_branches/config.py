@@ -81,12 +81,12 @@ def check_backend(name: str | None, what: str = f"{PREFIX}BACKEND") -> str | Non
     raise ConfigurationError(f"{what} names the backend {name!r}: there are {' and '.join(BACKENDS)}.")
 
 
-def _first(app_config: Mapping[str, Any], environ: Mapping[str, str], name: str) -> Any:  # noqa: ANN401  as configured
+def _first(app_config: Mapping[str, Any], environ: Mapping[str, str], name: str) -> Any:  # noqa: ANN401  of any type; who asked checks it
     value = app_config.get(f"{PREFIX}{name}")
     return (environ.get(f"{PREFIX}{name}") or None) if value is None or value == "" else value
 
 
-def _masks(masks: Any) -> dict[str, str]:  # noqa: ANN401  as configured
+def _masks(masks: object) -> dict[str, str]:
     if not isinstance(masks, dict):
         raise ConfigurationError(f'{PREFIX}MASKS is not a mapping: write {{"table.column": "an SQL expression"}}.')
     for column, expression in masks.items():

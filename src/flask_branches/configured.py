@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from flask_branches import embedded, urls
@@ -118,7 +118,7 @@ def engines_of(app: Flask) -> dict[str | None, sa.Engine]:
             f"The application {app.name!r} has no Flask-SQLAlchemy: call db.init_app(app) before its branches are used."
         )
     with app.app_context():
-        engines: dict[str | None, sa.Engine] = db.engines  # type: ignore[assignment]
+        engines = cast("dict[str | None, sa.Engine]", db.engines)  # declared as a mapping, documented as the dict
     if None not in engines:
         raise ConfigurationError(f"SQLALCHEMY_DATABASE_URI of {app.name!r} is not set: name the database to branch.")
     return engines
@@ -143,7 +143,7 @@ def _backend(
 def _connect_args(app: Flask, key: str | None) -> dict[str, Any]:
     """What an engine was made with: its options are not kept by SQLAlchemy, so they are read where they came from."""
     db: SQLAlchemy = app.extensions["sqlalchemy"]
-    options = {**db._engine_options}  # noqa: SLF001  the only place where they stand
+    options = {**db._engine_options}  # noqa: SLF001  what SQLAlchemy(engine_options=…) was given is kept nowhere else
     configured = app.config.get("SQLALCHEMY_ENGINE_OPTIONS") if key is None else app.config["SQLALCHEMY_BINDS"].get(key)
     if isinstance(configured, dict):
         options |= configured

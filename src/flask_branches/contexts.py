@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, has_app_context
+from flask import has_app_context
+from flask.globals import app_ctx
 from flask.testing import FlaskCliRunner
 
 if TYPE_CHECKING:
@@ -33,18 +34,19 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
         check: called when one has come to its end, in the caller's context; what it raises reaches the caller.
     """
     wsgi_app, runner_class = app.wsgi_app, app.test_cli_runner_class
+    # Flask documents this as the way to put a layer around an application; to mypy `wsgi_app` is a method.
     app.wsgi_app = _apart(wsgi_app, check)  # type: ignore[method-assign,assignment]
     app.test_cli_runner_class = _runner_class(runner_class or FlaskCliRunner, check)
     try:
         with ExitStack() as undo:
             db = app.extensions.get("sqlalchemy")
-            if not has_app_context() or current_app._get_current_object() is not app:  # type: ignore[attr-defined]  # noqa: SLF001  as Flask documents it
+            if not has_app_context() or app_ctx.app is not app:
                 undo.enter_context(app.app_context())
             elif db is not None:
                 undo.enter_context(_as_it_was(db.session))
             yield
     finally:
-        app.wsgi_app = wsgi_app  # type: ignore[method-assign]
+        app.wsgi_app = wsgi_app  # type: ignore[method-assign]  # as above
         app.test_cli_runner_class = runner_class
 
 
@@ -81,7 +83,7 @@ def _keeping_copies(environ: WSGIEnvironment) -> WSGIEnvironment:
     return environ if keep is None else {**environ, _KEEP: lambda context: keep(_copied(context))}
 
 
-def _copied(context: Any) -> Any:  # noqa: ANN401  one of Flask's, of whatever kind
+def _copied(context: Any) -> Any:  # noqa: ANN401  up to Flask 3.1 a request's context, later an application's: no common type
     if not hasattr(context, "copy"):  # an application context, before Flask made one of the two
         copied = context.app.app_context()
         copied.g = context.g
@@ -92,13 +94,12 @@ def _copied(context: Any) -> Any:  # noqa: ANN401  one of Flask's, of whatever k
 
 
 def _runner_class(base: type[FlaskCliRunner], check: Callable[[], None]) -> type[FlaskCliRunner]:
-    class Runner(base):  # type: ignore[valid-type,misc]
-        def invoke(self, *arguments: Any, **named: Any) -> Result:
-            result: Result = Context().run(super().invoke, *arguments, **named)
-            check()
-            return result
+    def invoke(self: FlaskCliRunner, *arguments: Any, **named: Any) -> Result:
+        result = Context().run(base.invoke, self, *arguments, **named)
+        check()
+        return result
 
-    return Runner
+    return type("Runner", (base,), {"invoke": invoke})
 
 
 class _Body:

@@ -27,7 +27,7 @@ def statements(metadata: sa.MetaData, url: sa.URL) -> list[str]:
     """
     found: list[str] = []
 
-    def take(statement: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401  as SQLAlchemy hands it over
+    def take(statement: sa.schema.ExecutableDDLElement, *_: object, **__: object) -> None:
         try:
             found.append(str(statement.compile(dialect=engine.dialect)))
         except sa.exc.CompileError:  # whoever makes the tables will say so
@@ -42,18 +42,18 @@ class _Recorder(SchemaGenerator):
     """Goes where ``create_all`` goes; a function that listens there is not called, since it may write anywhere."""
 
     def __init__(self, connection: MockConnection, found: list[str]) -> None:
-        super().__init__(connection.dialect, connection, checkfirst=False)  # type: ignore[no-untyped-call]
+        super().__init__(connection.dialect, connection, checkfirst=False)  # type: ignore[no-untyped-call]  # SQLAlchemy has not annotated it
         self._found = found
 
     @contextmanager
-    def with_ddl_events(self, target: Any, **options: Any) -> Iterator[None]:  # noqa: ANN401  as SQLAlchemy has it
+    def with_ddl_events(self, target: Any, **options: Any) -> Iterator[None]:  # noqa: ANN401  tables, sequences, metadata; `dispatch` is in no type of theirs
         for listener in target.dispatch.before_create:
             self._note(listener, target, options)
         yield
         for listener in target.dispatch.after_create:
             self._note(listener, target, options)
 
-    def _note(self, listener: Any, target: Any, options: dict[str, Any]) -> None:  # noqa: ANN401  of whatever kind
+    def _note(self, listener: Any, target: Any, options: dict[str, Any]) -> None:  # noqa: ANN401  as above
         if isinstance(listener, sa.schema.ExecutableDDLElement):
             self.connection.execute(listener.against(target))
         elif _is_of_a_type(listener):

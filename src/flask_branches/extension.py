@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakKeyDictionary
 
-from flask import current_app
+from flask.globals import app_ctx
 
 from flask_branches import branch as branches_
 from flask_branches import config, configured, record, signals
@@ -20,6 +20,7 @@ from flask_branches.errors import BranchNotFound, ConfigurationError, InvalidVal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
+    from typing import TypedDict, Unpack
 
     from flask import Flask
 
@@ -38,6 +39,16 @@ DEFAULT: Final = _Default.DEFAULT
 
 if TYPE_CHECKING:
     Lifetime = str | timedelta | None | Literal[_Default.DEFAULT]
+
+    class Options(TypedDict, total=False):
+        """What a branch may be made with, beside its name."""
+
+        parent: str | None
+        at: str | PointInTime | None
+        expires_in: Lifetime
+        expires_at: str | datetime | None
+        data: Data
+        force: bool
 
 
 class Branches:
@@ -180,7 +191,7 @@ class Branches:
         return over
 
     @contextmanager
-    def temporary(self, name: str | None = None, **options: object) -> Iterator[Branch]:
+    def temporary(self, name: str | None = None, **options: Unpack[Options]) -> Iterator[Branch]:
         """A branch for the time of a block: deleted at its end, on an error, on SIGINT and on SIGTERM too.
 
         Args:
@@ -192,7 +203,7 @@ class Branches:
         # Held as a test run's lock is: what a killed process leaves behind is known at once to be nobody's.
         with signals.raising(), there.run_alive(run):
             try:
-                yield self._create(name, {RUN: run}, **options)  # type: ignore[arg-type]
+                yield self._create(name, {RUN: run}, **options)
             finally:
                 with signals.held():
                     there.delete_run(run)
@@ -255,5 +266,4 @@ def _made_up() -> str:
 
 
 def _app() -> Flask:
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  as Flask documents it
-    return app
+    return app_ctx.app

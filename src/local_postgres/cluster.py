@@ -151,7 +151,7 @@ class Cluster:
             else:
                 with suppress(ProcessLookupError):
                     os.kill(server.pid, signal.SIGQUIT if late > 0 else signal.SIGINT)
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)  # the server is nobody's child: only its files tell how far it is
         folders.remove_socket_folder(self.home, account)
 
     def prepare(self) -> None:
@@ -223,7 +223,7 @@ class Cluster:
                     f"The server in {self.folder} was not ready in time; it may be recovering, or another container's: "
                     f"try again later, or stop that one.{self._log_tail(said)}"
                 )
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)  # the server is nobody's child: only its files tell how far it is
 
     def _launch(self, binaries: Binaries) -> bool:
         """Start a server unless processes of an earlier one are alive; those that are left behind are ended."""

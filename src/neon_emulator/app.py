@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask
 
@@ -11,6 +11,8 @@ from neon_emulator.routes import branches, control, databases, endpoints, operat
 from neon_emulator.service.emulation import Emulation
 
 if TYPE_CHECKING:
+    from flask.json.provider import DefaultJSONProvider
+
     from neon_emulator.engine import Engine
     from neon_emulator.settings import Settings
 
@@ -33,7 +35,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     """
     app = Flask("neon_emulator", static_folder=None)
     app.config |= {"MAX_CONTENT_LENGTH": _LARGEST_BODY, "PROVIDE_AUTOMATIC_OPTIONS": False}
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    cast("DefaultJSONProvider", app.json).sort_keys = False
     http.init_app(app)
     for section in SECTIONS:
         prefix = http.API + (section.bp.url_prefix or "")

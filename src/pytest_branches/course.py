@@ -13,7 +13,7 @@ import pytest
 from pytest_branches.part import MASTER, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from types import FrameType
 
     from flask_branches import Branch
@@ -54,7 +54,7 @@ class Course:
         """Refuse options that cannot be used before anything runs."""
         if not self._part.is_worker and not self._is_for_show():
             with _as_usage_errors():
-                self._part.plan  # noqa: B018  decided now
+                _ = self._part.plan  # which decides it
             self._listen()
 
     @pytest.hookimpl(tryfirst=True)
@@ -64,7 +64,7 @@ class Course:
             return
         if any(self._part.concerns(item) for item in getattr(session, "items", ())):
             with _as_usage_errors():
-                self._part.branch  # noqa: B018  made now
+                _ = self._part.branch  # which makes it
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -73,7 +73,7 @@ class Course:
             _put_first(item)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401  xdist's
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401  of xdist, which need not be there
         """In the controller: make a worker's branch before there is a worker."""
         from pytest_branches.run import as_input
 
@@ -83,7 +83,7 @@ class Course:
         node.workerinput["branches"] = as_input(self._part.run, branch)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ANN401  xdist's
+    def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ANN401  of xdist, which need not be there
         """In the controller: delete what a worker has left, however it ended."""
         worker = node.workerinput["workerid"]
         self._kept += getattr(node, "workeroutput", {}).get(_KEPT, [])
@@ -97,20 +97,20 @@ class Course:
             return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Remember which tests have failed, and let no report show a password."""
-        report: pytest.TestReport = yield  # type: ignore[assignment]
+        report = yield
         if report.failed:
             item.stash[FAILED] = True
         self._redact(report)
-        return report  # type: ignore[return-value]
+        return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_make_collect_report(self) -> Iterator[None]:
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Let no report show a password."""
-        report: pytest.CollectReport = yield  # type: ignore[assignment]
+        report = yield
         self._redact(report)
-        return report  # type: ignore[return-value]
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember which worker has met a failure."""
@@ -122,7 +122,7 @@ class Course:
         """Delete the branch, or keep it, once every fixture is gone; a worker says what it has kept."""
         self._part.let_go()
         if self._part.is_worker:
-            self._config.workeroutput[_KEPT] = self._kept  # type: ignore[attr-defined]
+            self._config.workeroutput[_KEPT] = self._kept  # type: ignore[attr-defined]  # xdist's own
         elif (branch := self._part.branch_made) is not None:
             self._finish(MASTER, branch, failed=bool(self._failed))
 
@@ -211,7 +211,7 @@ def _put_first(item: pytest.Item) -> None:
     names: list[str] = getattr(item, "fixturenames", [])
     if FIXTURE not in names:
         return
-    known = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]  # noqa: SLF001  where the scopes stand
+    known = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]  # noqa: SLF001  pytest tells the scope of a fixture nowhere else
     names.remove(FIXTURE)
     wider = [number for number, name in enumerate(names, 1) if name in known and known[name][-1].scope != "function"]
     names.insert(max(wider, default=0), FIXTURE)

@@ -60,7 +60,7 @@ def wish(item: pytest.Item) -> Wish:
             raise ConfigurationError(f"{item.nodeid}: {_WRONG}: it takes its words by name, isolation=… and data=….")
         named |= marker.kwargs
     try:
-        return _marker(**named)  # type: ignore[arg-type]
+        return _marker(**named)  # type: ignore[arg-type]  # the call is the check: TypeError, below
     except TypeError as error:
         said = str(error).removeprefix("_marker() ").rstrip(".?")
         raise ConfigurationError(f"{item.nodeid}: {_WRONG}: {said}: it takes isolation=… and data=….") from None

@@ -210,7 +210,7 @@ class Part:
     def _joined(self) -> Run:
         from pytest_branches.run import Run
 
-        assert self._input is not None  # noqa: S101  the controller has the same ini file
+        assert self._input is not None  # noqa: S101  for mypy: the controller has sent it
         run = Run(self.plan, self._input["run"], self._input["server"])
         run.join(self._input["source"])
         return run

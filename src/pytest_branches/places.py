@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 # Ways to say this machine; a folder of sockets that is none of the usual ones tells servers apart.
-_HERE = frozenset({"", "localhost", "127.0.0.1", "::1", "/var/run/postgresql", "/run/postgresql", "/tmp"})  # noqa: S108
+_HERE = frozenset({"", "localhost", "127.0.0.1", "::1", "/var/run/postgresql", "/run/postgresql", "/tmp"})  # noqa: S108  sockets; nothing is put there
 _PORT = "5432"
 
 
@@ -44,7 +44,7 @@ def of_url(url: sa.URL) -> Place:
     return Place(urls.database(url), _addresses(hosts), frozenset(",".join(ports).split(",")))
 
 
-def of_connection(connection: Any) -> Place | None:  # noqa: ANN401  a driver's
+def of_connection(connection: Any) -> Place | None:  # noqa: ANN401  whatever driver it is from
     """The place of a driver's connection; None in memory, and where a driver does not say."""
     if isinstance(connection, sqlite3.Connection):
         files = {row[1]: row[2] for row in connection.execute("PRAGMA database_list")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -80,11 +80,11 @@ def own_branch(request: pytest.FixtureRequest) -> Iterator[Branch]:
     """A branch of this test's own, a copy of what the session's one was before any test."""
     mine = part_of(request.config)
     with _as_failures(request, fatal=True):
-        mine.run  # noqa: B018  begun now
+        _ = mine.run  # which begins it
     with _as_failures(request):
         made = mine.own_branch()
     yield made
-    course: Course = request.config.pluginmanager.get_plugin(_COURSE)  # type: ignore[assignment]
+    course = cast("Course", request.config.pluginmanager.get_plugin(_COURSE))
     with _as_failures(request):
         course.finish_own(made, failed=request.node.stash.get(FAILED, False))
 
@@ -110,7 +110,7 @@ def _branches(request: pytest.FixtureRequest) -> Iterator[None]:
     from pytest_branches import isolating
 
     with _as_failures(request, fatal=True):
-        mine.plan  # noqa: B018  decided now
+        _ = mine.plan  # which decides it
     with _as_failures(request):
         wanted = isolating.wish(request.node)
         isolating.refuse_live_server(request, wanted)

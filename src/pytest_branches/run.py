@@ -50,7 +50,7 @@ class Run:
     @property
     def source(self) -> str:
         """What the run's branches are copied from: the template's name, or main for an existing branch."""
-        assert self._source is not None  # noqa: S101  begun
+        assert self._source is not None  # noqa: S101  for mypy: `begin` or `join` comes first
         return self._source
 
     @property
@@ -127,12 +127,12 @@ class Run:
 
     @property
     def _there(self) -> Databases:
-        assert self._copies is not None  # noqa: S101  begun or joined
+        assert self._copies is not None  # noqa: S101  for mypy: `begin` or `join` comes first
         return self._copies
 
     def _databases(self) -> Databases:
         if self.plan.kind == "existing":
-            assert self.plan.url is not None  # noqa: S101  that is what it means
+            assert self.plan.url is not None  # noqa: S101  for mypy: a plan of this kind has a URL
             backend = configured.backend_for(self.plan.url)
             return Databases([databases.Database((None,), backend, {})], {})
         if self.plan.kind == "new":
@@ -149,10 +149,10 @@ class Run:
         return urls.parsed(self.server).set(database=name)
 
     def _existing(self) -> Branch:
-        assert self.plan.url is not None  # noqa: S101  that is what it means
+        assert self.plan.url is not None  # noqa: S101  for mypy: a plan of this kind has a URL
         database = self._there.default
         found = database.vouch(self.plan.url)
-        assert found is not None  # noqa: S101  the guard has seen it
+        assert found is not None  # noqa: S101  for mypy: the guard refuses one without a record
         return Branch(
             id=str(self.plan.url.database),
             name=found.name,

@@ -57,7 +57,7 @@ def read_only(named: Iterable[sa.URL], *, servers: bool = False) -> Iterator[Non
                 _let_write(connection)
 
 
-def _keep_from_writing(connection: Any) -> None:  # noqa: ANN401  a driver's
+def _keep_from_writing(connection: Any) -> None:  # noqa: ANN401  whatever driver it is from
     """Say so with each transaction to come: nothing of it stays in a server's session, which a pooler hands on."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA query_only = ON")
@@ -67,7 +67,7 @@ def _keep_from_writing(connection: Any) -> None:  # noqa: ANN401  a driver's
         connection.readonly = True  # psycopg2's word
 
 
-def _let_write(connection: Any) -> None:  # noqa: ANN401
+def _let_write(connection: Any) -> None:  # noqa: ANN401  whatever driver it is from
     """Take that back, unless the connection is gone or has stayed in use."""
     if isinstance(connection, sqlite3.Connection):
         with suppress(sqlite3.ProgrammingError):  # it is closed, which it does not tell

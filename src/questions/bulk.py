@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -57,7 +57,7 @@ def _copy(rows: Iterator[tuple[str, str, str]]) -> int:
     stored = 0
     # In the session's own transaction, so that it ends with it.
     connection = db.session.connection()
-    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     try:
         with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
             for stored, row in enumerate(rows, 1):  # noqa: B007  the last number is the count

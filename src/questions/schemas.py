@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TITLE_LENGTH = 100
 DESCRIPTION_LENGTH = 20_000
@@ -26,7 +29,7 @@ class _Text(fields.String):
         self.trim = trim
         super().__init__(**kwargs)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ANN401  marshmallow's signature
+    def _deserialize(self, value: object, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, attr, data, **kwargs))
         if found := _UNSTORABLE.search(text):
             what = "a NUL character" if found[0] == "\x00" else "a lone surrogate"
@@ -37,7 +40,7 @@ class _Text(fields.String):
 class _Number(fields.Integer):
     """A whole number as people write it: ``int`` would also take ``1_0``, ``+1`` and other scripts' digits."""
 
-    def _validated(self, value: Any) -> int:  # noqa: ANN401  marshmallow's signature
+    def _validated(self, value: object) -> int:
         if not re.fullmatch("-?[0-9]+", str(value), re.ASCII):
             raise self.make_error("invalid", input=value)
         return int(super()._validated(value))

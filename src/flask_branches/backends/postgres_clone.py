@@ -151,7 +151,7 @@ def require_idle(connection: Connection, database: str, what: str, *, force: boo
                 connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": each.pid})
         if time.monotonic() > limit:
             raise DatabaseInUse(_in_use(what, sessions, advise=forcible and not force))
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)  # Postgres tells nobody when a session of another database has ended
 
 
 def state(connection: Connection, database: str) -> str | None:

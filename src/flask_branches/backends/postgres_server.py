@@ -177,7 +177,7 @@ def drop(connection: Connection, database: str) -> None:
     """Drop a database and end its sessions; without effect where there is none."""
     limit = time.monotonic() + _LEAVE_SECONDS
     while connection.execute(_SESSIONS, {"name": database}).scalar() and time.monotonic() < limit:
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)  # Postgres tells nobody when a session of another database has ended
     run(connection, f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
 
 
@@ -194,7 +194,7 @@ def mark(connection: Connection, database: str, record: Record) -> None:
         oid = _oid(connection, database)
         # In one transaction with the comment, which keeps others from renaming. One that is not the same is an error.
         there = f"datname = {literal(database)} AND oid = {oid}"
-        same = f"SELECT 1 / count(*) FROM pg_database WHERE {there}"  # noqa: S608  quoted above
+        same = f"SELECT 1 / count(*) FROM pg_database WHERE {there}"  # noqa: S608  the name is a literal, the OID the server's
         try:
             run(connection, f"{_commenting(database, record, oid)}; {same}")
         except sa.exc.DBAPIError as error:

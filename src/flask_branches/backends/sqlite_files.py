@@ -75,7 +75,7 @@ def lent(engine: sa.Engine) -> Iterator[sqlite3.Connection]:
     try:
         yield pooled.driver_connection
     finally:
-        pooled._close_special(transaction_reset=True)  # noqa: SLF001  any other way to close it rolls back
+        pooled._close_special(transaction_reset=True)  # noqa: SLF001  the pool's public ways to take it back roll back
 
 
 def copy(source: sqlite3.Connection, target: sqlite3.Connection, what: str) -> None:

@@ -27,7 +27,7 @@ class Virtual:
         self._shared = shared
         self.aborted = False
         self.has_begun = False
-        shared.real  # noqa: B018  opened now: an error belongs to whoever connects
+        shared.opened()  # an error belongs to whoever connects
 
     def cursor(self, *arguments: Any, **named: Any) -> VirtualCursor:
         """The driver's cursor, watched."""
@@ -80,7 +80,7 @@ class Virtual:
         return self._error("InvalidCursorName", f'cursor "{name}" does not exist')
 
     def _error(self, name: str, text: str) -> Exception:
-        module = type(self._shared.real).__module__.partition(".")[0]
+        module = type(self._shared.opened()).__module__.partition(".")[0]
         errors: Any = __import__(f"{module}.errors", fromlist=[name])
         error: Exception = getattr(errors, name)(text)
         return error
@@ -114,4 +114,4 @@ class Virtual:
             if value != self._shared.setting(name):
                 raise self._shared.violation(f"A connection's {name} was set to {value!r}")
         else:
-            setattr(self._shared.real, name, value)
+            setattr(self._shared.opened(), name, value)

@@ -37,7 +37,7 @@ class Held:
     @property
     def driver(self) -> Any:
         """The driver's own connection."""
-        assert self._borrowed is not None  # noqa: S101  whoever asks has begun
+        assert self._borrowed is not None  # noqa: S101  for mypy: `Shared.opened` begins it first
         return self._borrowed.driver_connection
 
     @property

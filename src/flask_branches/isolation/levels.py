@@ -13,7 +13,7 @@ _SHARED = {"read committed", "read uncommitted"}  # which are one and the same
 _KEY = "flask_branches_level"
 
 
-def trouble(engine: Engine, real: Any, info: dict[Any, Any], ask: Callable[[str], Any]) -> str | None:  # noqa: ANN401
+def trouble(engine: Engine, real: object, info: dict[Any, Any], ask: Callable[[str], object]) -> str | None:
     """What is wrong with a connection, where something is.
 
     Args:
@@ -22,7 +22,7 @@ def trouble(engine: Engine, real: Any, info: dict[Any, Any], ask: Callable[[str]
         info: notes that last as long as it does.
         ask: answers a query.
     """
-    wished = engine.dialect._on_connect_isolation_level  # noqa: SLF001  the only place where it stands
+    wished = engine.dialect._on_connect_isolation_level  # noqa: SLF001  create_engine's isolation_level is kept nowhere else
     # sqlite3 has an attribute of three values: True, False, and neither.
     if wished == "AUTOCOMMIT" or getattr(real, "autocommit", None) is True:
         return "The engine's connections are in AUTOCOMMIT"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 from sqlalchemy.pool.base import _ConnectionRecord
@@ -79,11 +79,11 @@ class _Record(_ConnectionRecord):
 
     def get_connection(self) -> DBAPIConnection:
         if self.dbapi_connection is None:
-            self.dbapi_connection = self._made()  # type: ignore[assignment]
+            self.dbapi_connection = cast("DBAPIConnection", self._made())  # it stands in for a driver's
             self.starttime, self.fresh = time.time(), True
             # What a listener of the event connect has noted there.
             self.info.update(self._shared.info)
-        return self.dbapi_connection  # type: ignore[return-value]
+        return self.dbapi_connection
 
     def close(self) -> None:
         connection, self.dbapi_connection = self.dbapi_connection, None

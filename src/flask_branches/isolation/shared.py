@@ -61,8 +61,17 @@ class Shared:
         self._ended = False
 
     @property
-    def real(self) -> Any:
-        """The driver's own connection, in a transaction."""
+    def is_open(self) -> bool:
+        """Whether it has been opened, and not yet given back."""
+        return self._held.is_open
+
+    @property
+    def way(self) -> str:
+        """How it connects."""
+        return self._held.way
+
+    def opened(self) -> Any:
+        """The driver's own connection, in a transaction; opened now where it was not."""
         with self.lock:
             if self._ended:
                 raise self.violation("A connection was used after its test")
@@ -81,12 +90,12 @@ class Shared:
         """The driver's; one that has nothing to run in says so with its statement, as the driver's errors come."""
         with self.lock:
             if self._lost is None or self._ended:
-                self.real  # noqa: B018  begun now
+                self.opened()
             return self._held.driver.cursor(*arguments, **named)
 
     def setting(self, name: str) -> object:
         """What the application has set, or left as it was, on its connections."""
-        self.real  # noqa: B018  begun now
+        self.opened()
         return self._held.setting(name)
 
     def violation(self, what: str) -> IsolationError:
@@ -98,9 +107,9 @@ class Shared:
     def run(self, virtual: Virtual, statement: object, execute: Callable[[Any], Any]) -> Any:
         """Run one connection's statement, where that changes nothing for the others."""
         with self.lock:
-            self.real  # noqa: B018  it may have ended since the cursor was made
+            self.opened()  # it may have ended since the cursor was made
             self._look_at_the_transaction("Something has ended the test's transaction")
-            text = statement if isinstance(statement, str) else _text(statement, virtual)
+            text = statement if isinstance(statement, str) else self._text(statement)
             same = settings.already_so(text, self._held.answer) if self._held.is_sqlite else None
             if same is None and self._is_unchanged and settings.comes_before(text) and self._held.can_be_apart():
                 return self._held.apart(self._first, lambda: execute(statement))
@@ -171,10 +180,17 @@ class Shared:
             finally:
                 self._held.end()
 
+    def _text(self, statement: object) -> str:
+        """The text of a statement that is no text: bytes, or one of psycopg's composed ones."""
+        if isinstance(statement, bytes):
+            return statement.decode(errors="replace")
+        as_string = getattr(statement, "as_string", None)
+        return str(as_string(self.opened())) if as_string is not None else str(statement)
+
     def _begin(self) -> None:
         for other in self._others:
-            if other._held.is_open:  # noqa: SLF001  another of its own kind
-                mine, its = self._held.way, other._held.way  # noqa: SLF001
+            if other.is_open:
+                mine, its = self.way, other.way
                 ways = f"as {its}, and as {mine}" if mine != its else f"as {its} with other options"
                 raise self.violation(
                     f"The database {self._database!r} is in use {ways}: neither would see what the other commits"
@@ -275,14 +291,6 @@ class Shared:
                 stream.lose()
                 with suppress(self._held.error):  # psycopg2 does not close what it knows to be gone
                     stream.real.close()
-
-
-def _text(statement: object, virtual: Virtual) -> str:
-    """The text of a statement that is no text: bytes, or one of psycopg's composed ones."""
-    if isinstance(statement, bytes):
-        return statement.decode(errors="replace")
-    as_string = getattr(statement, "as_string", None)
-    return str(as_string(virtual._shared.real)) if as_string is not None else str(statement)  # noqa: SLF001
 
 
 def _shown(statement: object) -> str:

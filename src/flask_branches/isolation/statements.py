@@ -51,7 +51,7 @@ _ASKING = frozenset(
     """
     foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info
     table_list table_xinfo
-    """.split()  # noqa: SIM905  as below
+    """.split()  # noqa: SIM905  a list of them would fill a page
 )
 _WORKING = frozenset({"incremental_vacuum", "optimize", "wal_checkpoint"})
 

@@ -31,7 +31,7 @@ class Stream(VirtualCursor):
     def question(self) -> str:
         """What the server is asked, to know whether it is there."""
         name = self._real.name.replace("'", "''")
-        return f"SELECT EXISTS (SELECT FROM pg_cursors WHERE name = '{name}')"  # noqa: S608  quoted here
+        return f"SELECT EXISTS (SELECT FROM pg_cursors WHERE name = '{name}')"  # noqa: S608  its quotes are doubled above
 
     @property
     def outlives(self) -> bool:

@@ -35,7 +35,7 @@ bp = Blueprint("control", __name__, url_prefix="/_emulator")
 def install(app: Flask) -> None:
     """Put the control into an application, and around it the layer that everything asked of the API goes through."""
     layer = Disturbing(app.wsgi_app)
-    app.wsgi_app = layer  # type: ignore[method-assign]
+    app.wsgi_app = layer  # type: ignore[method-assign]  # as Flask documents it; to mypy it is a method
     app.extensions[EXTENSION] = layer
     app.register_blueprint(bp)
 
@@ -131,7 +131,7 @@ def _json() -> object:
         raise InvalidRequest(f"invalid request: decode application/json: {error}") from error
 
 
-def _loaded(schema: Schema, asked: object) -> Any:  # noqa: ANN401 - what the schema makes
+def _loaded(schema: Schema, asked: object) -> Any:  # noqa: ANN401 - each schema makes its own kind
     """What a schema makes of what was asked.
 
     Raises:

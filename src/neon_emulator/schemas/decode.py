@@ -19,7 +19,7 @@ _REQUIRED = "Missing data for required field."
 _NULL = "Field may not be null."
 
 
-def body(schema: Schema, *, required: bool = True) -> Any:  # noqa: ANN401 - what the schema makes
+def body(schema: Schema, *, required: bool = True) -> Any:  # noqa: ANN401 - each schema makes its own kind
     """What a request's body says.
 
     Args:
@@ -38,7 +38,7 @@ def body(schema: Schema, *, required: bool = True) -> Any:  # noqa: ANN401 - wha
         raise InvalidRequest(f"invalid request: decode application/json: {_told(error)}") from error
 
 
-def query(schema: Schema) -> Any:  # noqa: ANN401 - what the schema makes
+def query(schema: Schema) -> Any:  # noqa: ANN401 - each schema makes its own kind
     """What a request's query says, as the schema has it.
 
     Raises:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marshmallow import ValidationError, fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Data = Mapping[str, Any] | None
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _RFC_3339 = re.compile(
@@ -16,6 +21,7 @@ _RFC_3339 = re.compile(
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}", re.ASCII)
 _ID = re.compile(r"[a-z0-9-]{1,60}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_LARGEST = 1e9
 _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
@@ -23,7 +29,7 @@ _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 class Text(fields.String):
     """A text that SQLite and Postgres can both store."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, attr, data, **kwargs))
         if _UNSTORABLE.search(text):
             raise ValidationError("holds a NUL character or a lone surrogate, which cannot be stored")
@@ -33,22 +39,22 @@ class Text(fields.String):
 class Id(Text):
     """The id of a project, a branch or an endpoint."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> str:
         return _matching(_ID, super()._deserialize(value, attr, data, **kwargs), "^[a-z0-9-]{1,60}$")
 
 
 class Lsn(Text):
     """A position in the write-ahead log."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> str:
         return _matching(_LSN, super()._deserialize(value, attr, data, **kwargs), "an LSN such as 0/1DE2850").upper()
 
 
-class Instant(Text):
+class Instant(fields.Field[datetime]):
     """A time with its zone (RFC 3339)."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - marshmallow's
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> datetime:
+        text = Text().deserialize(value)
         found = _RFC_3339.fullmatch(text)
         if not found:
             raise ValidationError(f'"{text}" must be a time with its zone, such as 2026-01-31T12:00:00Z')
@@ -63,7 +69,7 @@ class Instant(Text):
 class Flag(fields.Boolean):
     """True or false."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:  # noqa: ANN401, ARG002 - marshmallow's
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
             raise ValidationError("must be true or false")
         return value
@@ -72,7 +78,7 @@ class Flag(fields.Boolean):
 class Whole(fields.Integer):
     """A whole number."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:  # noqa: ANN401, ARG002 - marshmallow's
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValidationError("must be a whole number")
         return value
@@ -81,8 +87,8 @@ class Whole(fields.Integer):
 class Decimal(fields.Float):
     """A number."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:  # noqa: ANN401, ARG002 - marshmallow's
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:  # noqa: PLR2004 - NaN too
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:  # nor NaN
             raise ValidationError("must be a number")
         return float(value)
 
@@ -90,7 +96,7 @@ class Decimal(fields.Float):
 class Object(fields.Dict):
     """An object whose fields are not looked at."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG002 - marshmallow's
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("must be an object")
         return value
@@ -99,16 +105,17 @@ class Object(fields.Dict):
 class QueryWhole(fields.Integer):
     """A whole number in a query."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:  # noqa: ANN401, ARG002 - marshmallow's
-        if not _NUMBER.fullmatch(str(value)):
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> int:
+        text = str(value)
+        if not _NUMBER.fullmatch(text):
             raise ValidationError("must be a whole number")
-        return int(value)
+        return int(text)
 
 
 class QueryFlag(fields.Boolean):
     """True or false in a query, in any of the spellings that clients of several languages have for them."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:  # noqa: ANN401, ARG002 - marshmallow's
+    def _deserialize(self, value: object, attr: str | None, data: Data, **kwargs: Any) -> bool:
         if value not in _TRUE | _FALSE:
             raise ValidationError("must be true or false")
         return value in _TRUE

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.emulator.running import Client, Emulator
 
 import local_postgres
+from neon_emulator.state.models import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def project_row() -> Project:
+    """A project `p`, for a state without an emulator around it."""
+    return Project(
+        id="p",
+        name="p",
+        region_id="r",
+        provisioner="x",
+        pg_version=18,
+        store_passwords=True,
+        history_retention_seconds=0,
+        settings={},
+        default_endpoint_settings={},
+        created_at=NOW,
+        updated_at=NOW,
+    )
 
 
 def running(*options: str) -> Iterator[Client]:

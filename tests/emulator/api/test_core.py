@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from tests.emulator.api.support import NOW, project_row
 
 from neon_emulator.engine import Catalog, CatalogDatabase, CatalogRole, ClusterMissing
 from neon_emulator.errors import LimitExceeded, NotFound
 from neon_emulator.service.claims import Claims
 from neon_emulator.service.core import Core
 from neon_emulator.service.databases import Databases
-from neon_emulator.state.models import Branch, Project
+from neon_emulator.state.models import Branch
 from neon_emulator.state.store import Store
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from neon_emulator.engine import Engine
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _EMPTY = Catalog((), (), 0)
 
 
@@ -29,21 +28,8 @@ _EMPTY = Catalog((), (), 0)
 def store(tmp_path: Path) -> Iterator[Store]:
     """A state with a branch `b` in it, whose cluster is `old`."""
     store = Store(tmp_path / "state.db")
-    dated = {"created_at": _NOW, "updated_at": _NOW}
-    more: dict[str, Any] = {"settings": {}, "default_endpoint_settings": {}, "history_retention_seconds": 0}
     with store.session() as session:
-        session.add(
-            Project(
-                id="p",
-                name="p",
-                region_id="r",
-                provisioner="x",
-                pg_version=18,
-                store_passwords=True,
-                **more,
-                **dated,
-            )
-        )
+        session.add(project_row())
         session.flush()
         session.add(
             Branch(
@@ -53,9 +39,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
                 cluster="old",
                 init_source="parent-data",
                 current_state="ready",
-                state_changed_at=_NOW,
+                state_changed_at=NOW,
                 logical_size=0,
-                **dated,
+                created_at=NOW,
+                updated_at=NOW,
             )
         )
     yield store
@@ -96,7 +83,7 @@ def test_reset(store: Store) -> None:
 def test_deleted(store: Store) -> None:
     """What is deleted while it is looked at is not found."""
     with pytest.raises(NotFound):
-        _core(store, {"cluster": None, "deleted_at": _NOW}).catalog("p", "b")
+        _core(store, {"cluster": None, "deleted_at": NOW}).catalog("p", "b")
 
 
 def test_lost(store: Store) -> None:

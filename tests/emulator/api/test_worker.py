@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from tests.emulator.api.support import project_row
 from tests.emulator.running import until
 
 from neon_emulator.clock import Clock
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.orm import Session
-
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _Work:
@@ -68,21 +66,7 @@ def work(tmp_path: Path) -> Iterator[_Work]:
     """Actions over a state with a project in it."""
     store = Store(tmp_path / "state.db")
     with store.session() as session:
-        session.add(
-            Project(
-                id="p",
-                name="p",
-                region_id="r",
-                provisioner="x",
-                pg_version=18,
-                store_passwords=True,
-                history_retention_seconds=0,
-                settings={},
-                default_endpoint_settings={},
-                created_at=_NOW,
-                updated_at=_NOW,
-            )
-        )
+        session.add(project_row())
     yield _Work(store)
     store.close()
 

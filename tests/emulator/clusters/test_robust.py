@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.emulator.clusters.support import LINUX, ask, copy, folder, new, place, play, server_pid, shared_memory, until
+from tests.emulator.clusters.support import LINUX, ask, copy, folder, new, place, play, server_pid, until
 
 from neon_emulator.clusters import clusters as clusters_module
 from neon_emulator.clusters.postgres import Postgres
@@ -130,23 +130,6 @@ def test_data_of_another_version_are_refused_at_the_start() -> None:
         play(before, home)
         with pytest.raises(ClusterFailed, match=r"was made by Postgres 14, and .* set POSTGRES_BIN .* Postgres 14"):
             play(after, home, [KnownCluster(known[0], history=True)])
-
-
-@pytest.mark.skipif(not LINUX, reason="only Linux says what shared memory there is")
-def test_a_killed_server_leaves_no_shared_memory_at_the_end() -> None:
-    """A server that was killed and never needed again leaves nothing when the emulator ends."""
-
-    async def story(clusters: Clusters) -> None:
-        made = await new(clusters)
-        await clusters.acquire(made.cluster)
-        pid_file = place(clusters, made.cluster) / "data" / "postmaster.pid"
-        memory = pid_file.read_text().splitlines()[6].split()
-        os.kill(server_pid(clusters, made.cluster), signal.SIGKILL)
-        await until(lambda: clusters.running(made.cluster) is None)
-        await clusters.close(immediate=True)
-        assert memory not in shared_memory()
-
-    play(story)
 
 
 @pytest.mark.skipif(not LINUX, reason="only Linux says what other processes do")

@@ -69,8 +69,9 @@ def test_a_server_that_is_killed_while_it_is_asked_is_not_busy() -> None:
 
 
 @linux_only
-def test_a_killed_server_that_is_deleted_leaves_noshared_memory() -> None:
-    """What Postgres keeps to find a running server by is freed with the folder."""
+@pytest.mark.parametrize("end", ["delete", "close"])
+def test_a_killed_server_leaves_no_shared_memory(end: str) -> None:
+    """What Postgres keeps to find a running server by is freed with the folder, and when the emulator ends."""
 
     async def story(clusters: Clusters) -> None:
         made = await new(clusters)
@@ -80,7 +81,7 @@ def test_a_killed_server_that_is_deleted_leaves_noshared_memory() -> None:
         os.kill(server_pid(clusters, made.cluster), signal.SIGKILL)
         await until(lambda: clusters.running(made.cluster) is None)
         assert memory in shared_memory()
-        await clusters.delete(made.cluster)
+        await (clusters.delete(made.cluster) if end == "delete" else clusters.close(immediate=True))
         assert memory not in shared_memory()
 
     play(story)
