@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from local_postgres import locks, postmaster
 from neon_emulator.clusters.commands import end, run, spawn, tail
-from neon_emulator.engine import ClusterFailed
+from neon_emulator.engine import ClusterFailed, ServerLost
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -25,6 +25,7 @@ _START_SECONDS = 300.0  # a recovery may be part of it
 _STOP_SECONDS = 30.0
 _IMMEDIATE_SECONDS = 15.0
 _ORPHANS_SECONDS = 30.0
+_TRIES = 3
 _ENDING_SECONDS = 0.5
 _POLL_SECONDS = 0.003
 _LOG_BYTES = 10_000
@@ -95,9 +96,19 @@ class Postgres:
     async def start(cls, place: Place, options: Sequence[str]) -> Postgres:
         """Start a server and wait until it takes connections, after what recovery it needs.
 
+        One that is killed meanwhile is started again, since a recovery may be begun as often as one likes.
+
         Raises:
-            ClusterFailed: where it does not; the text ends with the server's own words.
+            ServerLost: where it is killed each time.
+            ClusterFailed: where it does not start; the text ends with the server's own words.
         """
+        for _ in range(_TRIES - 1):
+            with suppress(ServerLost):
+                return await cls._start_once(place, options)
+        return await cls._start_once(place, options)
+
+    @classmethod
+    async def _start_once(cls, place: Place, options: Sequence[str]) -> Postgres:
         await clear(place)
         said = place.log.stat().st_size if place.log.exists() else 0
         server = cls(place, await _launch(place, options))
@@ -149,7 +160,8 @@ class Postgres:
         limit = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             if self._process.returncode is not None:
-                raise ClusterFailed(f"A cluster's server did not start:{_log_tail(self._place.log, said)}")
+                kind = ServerLost if self._process.returncode < 0 else ClusterFailed
+                raise kind(f"A cluster's server did not start:{_log_tail(self._place.log, said)}")
             if time.monotonic() > limit:
                 raise ClusterFailed(f"A cluster's server was not ready in time:{_log_tail(self._place.log, said)}")
             await asyncio.sleep(_POLL_SECONDS)

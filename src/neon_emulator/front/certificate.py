@@ -61,8 +61,24 @@ def load_or_make(path: Path) -> Certificate:
         raise CertificateBroken(f"{path} cannot be used as the endpoints' certificate: {error}. Delete it.") from error
 
 
+class _Secured(ssl.SSLSocket):
+    """A socket whose handshake finds out that its client is gone.
+
+    `wrap_socket` asks for the peer's name, and where the client has reset the connection it raises without closing the
+    new socket (CPython up to 3.14): nobody has it then.
+    """
+
+    def getpeername(self) -> object:
+        """The peer's address; None where the client is gone."""
+        try:
+            return super().getpeername()
+        except OSError:
+            return None
+
+
 def _load(path: Path, pem: bytes) -> Certificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslsocket_class = _Secured
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0  # no client of Postgres resumes

@@ -140,6 +140,8 @@ class Worker:
             try:
                 self._do(operation)
             except Exception as error:  # noqa: BLE001 - whatever it is, an operation without an end would block its branch for ever
+                if self._closing.is_set():
+                    return  # everything is being stopped: the next start does it again
                 _log.exception("%s of %s failed", operation.action, operation.branch_id or operation.project_id)
                 self._end(operation, str(error))
             else:
@@ -164,8 +166,6 @@ class Worker:
         return None
 
     def _end(self, operation: Operation, error: str | None) -> None:
-        if error is not None and self._closing.is_set():
-            return  # it failed since everything is being stopped: the next start does it again
         with self._store.session() as session:
             row = session.get(Operation, operation.number)
             if row is None:  # its project was deleted meanwhile

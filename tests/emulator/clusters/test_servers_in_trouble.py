@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from tests.emulator.clusters.notes import grow
 from tests.emulator.clusters.support import (
     LINUX,
     ask,
@@ -26,6 +27,8 @@ from tests.emulator.clusters.support import (
 from neon_emulator.engine import ClusterFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from neon_emulator.clusters.clusters import Clusters
 
 linux_only = pytest.mark.skipif(not LINUX, reason="only Linux says what other processes do")
@@ -66,6 +69,34 @@ def test_a_server_that_is_killed_while_it_is_asked_is_not_busy() -> None:
         await clusters.end_sessions(made.cluster)
 
     play(story)
+
+
+def test_a_server_that_is_killed_while_it_starts_is_started_again() -> None:
+    """A kill in the middle of a recovery is nobody's mistake: the recovery is begun anew."""
+
+    async def story(clusters: Clusters) -> None:
+        cluster = (await new(clusters)).cluster
+        pid_file = place(clusters, cluster) / "data" / "postmaster.pid"
+        await grow(clusters, cluster, 60)
+        await clusters.acquire(cluster)
+        first = server_pid(clusters, cluster)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: clusters.running(cluster) is None)
+        begun = asyncio.create_task(clusters.acquire(cluster))
+        await until(lambda: _starting(pid_file) not in {None, first})
+        os.kill(_starting(pid_file) or first, signal.SIGKILL)
+        await begun
+        assert await ask(clusters, cluster, "SELECT count(*) FROM bulk") == [60_000]
+        await clusters.release(cluster)
+        await clusters.release(cluster)
+
+    play(story)
+
+
+def _starting(pid_file: Path) -> int | None:
+    """The pid of a server that is not ready yet."""
+    lines = pid_file.read_text().splitlines() if pid_file.exists() else []
+    return int(lines[0]) if lines and lines[7:8] != ["ready   "] and is_alive(int(lines[0])) else None
 
 
 @linux_only
