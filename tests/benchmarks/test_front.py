@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from tests.emulator.running import Client, Emulator, clean_environment
 
 import local_postgres
 
@@ -25,6 +28,8 @@ _ROUNDS = 9
 _TRIPS = 2000
 _CONNECTIONS = 20
 _MEGABYTES = 100
+_DIRECT = ("socket", "TCP")
+_THROUGH = ("plain", "tls")
 
 _FRONT = """
 import asyncio, pathlib, sys
@@ -52,39 +57,48 @@ socket, verifier = pathlib.Path(sys.argv[2]), sys.argv[3]
 with asyncio.Runner(loop_factory=new_event_loop) as runner:
     runner.run(serve())
 """
-_BUSY = "while True: pass"
+_ASKING = """
+import os, httpx2
+
+key = {"Authorization": "Bearer " + os.environ["NEON_API_KEY"]}
+with httpx2.Client(base_url=os.environ["NEON_API_HOST"], headers=key, trust_env=False) as http:
+    while True:
+        http.get("projects").raise_for_status()
+"""
 
 
 @pytest.fixture(scope="module")
-def sides(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Connection strings: of the server's own socket, and through a front in a process of its own."""
-    if kind != "postgres":
-        pytest.skip("there is no server")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Connection strings: of the server's own socket and port, and through a front in a process of its own."""
     from neon_emulator.front import scram
 
-    with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True) as lease:
+    port = _free_port()
+    settings = {"listen_addresses": "127.0.0.1", "port": str(port)}
+    with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True, settings=settings) as lease:
         address, verifier = lease.cluster.address, scram.build_verifier("secret")
         with psycopg.connect(address.conninfo(), autocommit=True) as admin:
             admin.execute(f"CREATE ROLE app SUPERUSER LOGIN PASSWORD '{verifier}'".encode())
-        socket = f"{address.host}/.s.PGSQL.{address.port}"
-        with _front(tmp_path_factory.mktemp("front") / "certificate.pem", socket, verifier) as port:
-            through: dict[str, Any] = {
-                "host": "127.0.0.1",
-                "port": port,
-                "user": "app",
-                "password": "secret",
-                "dbname": "postgres",
-            }
+        path = f"{address.host}/.s.PGSQL.{address.port}"
+        app: dict[str, Any] = {"host": "127.0.0.1", "user": "app", "password": "secret", "dbname": "postgres"}
+        with _front(tmp_path_factory.mktemp("front") / "certificate.pem", path, verifier) as through:
             yield {
-                "direct": psycopg.conninfo.make_conninfo(address.conninfo(), user="app"),
-                "plain": psycopg.conninfo.make_conninfo(**through, sslmode="disable"),
-                "tls": psycopg.conninfo.make_conninfo(**through, sslmode="require", channel_binding="require"),
+                "socket": psycopg.conninfo.make_conninfo(address.conninfo(), user="app"),
+                "TCP": psycopg.conninfo.make_conninfo(**app, port=port, sslmode="disable"),
+                "plain": psycopg.conninfo.make_conninfo(**app, port=through, sslmode="disable"),
+                "tls": psycopg.conninfo.make_conninfo(
+                    **app, port=through, sslmode="require", channel_binding="require"
+                ),
             }
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 @contextmanager
-def _front(certificate: Path, socket: str, verifier: str) -> Iterator[int]:
-    command = [sys.executable, "-c", _FRONT, str(certificate), socket, verifier]
+def _front(certificate: Path, path: str, verifier: str) -> Iterator[int]:
+    command = [sys.executable, "-c", _FRONT, str(certificate), path, verifier]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as front:
         assert front.stdout is not None
         yield int(front.stdout.readline())
@@ -98,8 +112,24 @@ def _opened(sides: dict[str, str]) -> Iterator[dict[str, psycopg.Connection[Any]
         session.close()
 
 
-@pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside a busy process"])
-def test_round_trips_through_the_front(sides: dict[str, str], medians: Measure, ratio: Any, *, busy: bool) -> None:
+@pytest.fixture(params=["alone", "beside a busy API"])
+def company(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """What else goes on: nothing, or an emulator that is asked all the time."""
+    if request.param == "alone":
+        yield request.param
+        return
+    emulator = Emulator(tmp_path / "data").start()
+    with emulator.client().http as http:
+        Client(http).project()
+    environment = clean_environment() | emulator.exported
+    with subprocess.Popen([sys.executable, "-c", _ASKING], env=environment) as asking:
+        yield request.param
+        assert asking.poll() is None
+        asking.kill()
+    emulator.stop()
+
+
+def test_round_trips_through_the_front(sides: dict[str, str], medians: Measure, ratio: Any, company: str) -> None:
     """The least query there is, over and over: what the front adds is all that differs."""
 
     def trips(session: psycopg.Connection[Any]) -> Callable[[], float]:
@@ -111,19 +141,12 @@ def test_round_trips_through_the_front(sides: dict[str, str], medians: Measure, 
 
         return run
 
-    beside = "beside a busy process" if busy else "alone"
-    other = subprocess.Popen([sys.executable, "-c", _BUSY]) if busy else None
-    try:
-        with _opened(sides) as sessions:
-            took = medians(_ROUNDS, **{name: trips(session) for name, session in sessions.items()})
-    finally:
-        if other is not None:
-            other.kill()
-            other.wait()
+    with _opened(sides) as sessions:
+        took = medians(_ROUNDS, **{name: trips(session) for name, session in sessions.items()})
 
-    for name in ("plain", "tls"):
-        what = f"front, {beside}: round trips ({name}) to direct ones"
-        ratio(what, _TRIPS / took["direct"], _TRIPS / took[name], "per second")
+    for direct, through in itertools.product(_DIRECT, _THROUGH):
+        what = f"front, {company}: round trips ({through}) to direct ones by {direct}"
+        ratio(what, _TRIPS / took[direct], _TRIPS / took[through], "per second")
 
 
 def test_connections_through_the_front(sides: dict[str, str], medians: Measure, ratio: Any) -> None:
@@ -138,9 +161,9 @@ def test_connections_through_the_front(sides: dict[str, str], medians: Measure, 
 
     took = medians(_ROUNDS, **{name: connect(conninfo) for name, conninfo in sides.items()})
 
-    for name in ("plain", "tls"):
-        what = f"front: sessions ({name}) to direct ones"
-        ratio(what, _CONNECTIONS / took["direct"], _CONNECTIONS / took[name], "per second")
+    for direct, through in itertools.product(_DIRECT, _THROUGH):
+        what = f"front: sessions ({through}) to direct ones by {direct}"
+        ratio(what, _CONNECTIONS / took[direct], _CONNECTIONS / took[through], "per second")
 
 
 @pytest.mark.parametrize("way", ["out", "in"])
@@ -165,6 +188,6 @@ def test_bulk_through_the_front(sides: dict[str, str], medians: Measure, ratio: 
     with _opened(sides) as sessions:
         took = medians(3, **{name: side(session) for name, session in sessions.items()})
 
-    for name in ("plain", "tls"):
-        what = f"front: COPY {way} ({name}) to direct"
-        ratio(what, _MEGABYTES / took["direct"], _MEGABYTES / took[name], "MB/s")
+    for direct, through in itertools.product(_DIRECT, _THROUGH):
+        what = f"front: COPY {way} ({through}) to a direct one by {direct}"
+        ratio(what, _MEGABYTES / took[direct], _MEGABYTES / took[through], "MB/s")

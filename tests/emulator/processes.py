@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ def of(folder: Path, *words: str) -> list[int]:
 
 def servers(folder: Path) -> list[int]:
     """The pids of the Postgres servers in a folder, without their children."""
-    return [pid for pid in of(folder, " -D ") if "postgres" in command(pid)]
+    found = [pid for pid in of(folder, " -D ") if "postgres" in command(pid)]
+    # A child that has only just begun still has its server's command line.
+    return sorted(set(found).difference(*map(children, found)))
 
 
 def _processes() -> list[tuple[int, str]]:
@@ -37,7 +40,11 @@ def _processes() -> list[tuple[int, str]]:
 
 def children(parent: int) -> list[int]:
     """The pids of a process's children."""
-    return [int(pid) for task in _PROC.glob(f"{parent}/task/*/children") for pid in task.read_text().split()]
+    found: list[int] = []
+    for task in _PROC.glob(f"{parent}/task/*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found += map(int, task.read_text().split())
+    return found
 
 
 def command(pid: int) -> str:
