@@ -120,6 +120,10 @@ class ServerLost(ClusterFailed):
     """A cluster's server ended while it was asked; another try starts it again."""
 
 
+class ClusterBusy(EngineError):
+    """A client's transaction is in the way; the text says in what, and the remedy."""
+
+
 class OutsideWindow(EngineError):
     """The point lies outside of what is kept; `window` says what is."""
 
@@ -170,9 +174,6 @@ class Engine(Protocol):
 
     def delete_cluster(self, cluster: str) -> None:
         """Stop a cluster and delete its folder; without effect where there is none."""
-
-    def keep_history(self, cluster: str, *, keep: bool) -> None:
-        """Begin to keep a cluster's past from now on, or delete what was kept."""
 
     def prune_history(self, cluster: str, before: datetime) -> None:
         """Let go of a cluster's past before a time."""

@@ -37,6 +37,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     errors.LimitExceeded: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Busy: HTTPStatus.LOCKED,
     errors.NotEmulated: HTTPStatus.NOT_IMPLEMENTED,
+    engine.ClusterBusy: HTTPStatus.LOCKED,
     engine.EngineGone: HTTPStatus.SERVICE_UNAVAILABLE,
     engine.ServerLost: HTTPStatus.SERVICE_UNAVAILABLE,
     engine.ClusterFailed: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -212,10 +212,6 @@ class Link:
         """See `Engine`."""
         self.call("delete_cluster", cluster=cluster)
 
-    def keep_history(self, cluster: str, *, keep: bool) -> None:
-        """See `Engine`."""
-        self.call("keep_history", cluster=cluster, keep=keep)
-
     def prune_history(self, cluster: str, before: datetime) -> None:
         """See `Engine`."""
         self.call("prune_history", cluster=cluster, before=before)

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 _ERRORS = {
     cls.__name__: cls
-    for cls in (engine.ClusterMissing, engine.ClusterFailed, engine.ServerLost, engine.NoHistory, engine.EngineError)
+    for cls in (
+        engine.ClusterBusy,
+        engine.ClusterFailed,
+        engine.ClusterMissing,
+        engine.EngineError,
+        engine.NoHistory,
+        engine.ServerLost,
+    )
 }
 _WINDOW = TypeAdapter(engine.Window)
 

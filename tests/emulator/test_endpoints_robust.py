@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.emulator.clusters.support import copy, new, play
 
 from neon_emulator.engine import ClusterFailed, EndpointSpec
@@ -13,8 +14,6 @@ from neon_emulator.supervisor.endpoints import Endpoints
 from neon_emulator.supervisor.process import Supervisor
 
 if TYPE_CHECKING:
-    import pytest
-
     from neon_emulator.clusters.clusters import Clusters
 
 
@@ -87,6 +86,51 @@ def test_endpoints_may_come_while_a_lost_server_is_dealt_with() -> None:
         held.release()
         await losing
         assert set(_states(endpoints).values()) == {"idle"}
+        await endpoints.close_all()
+
+    play(story)
+
+
+def test_an_endpoint_moves_although_its_old_server_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next connection leads to the new data: what it would write to the old would be deleted with that."""
+
+    async def story(clusters: Clusters) -> None:
+        old, new_one = (await new(clusters)).cluster, (await new(clusters)).cluster
+        endpoints = _endpoints(clusters)
+        await endpoints.open(EndpointSpec("moved", old))
+        await endpoints.start("moved")
+        with monkeypatch.context() as patch:
+            patch.setattr(clusters, "release", _fail)
+            with pytest.raises(ClusterFailed, match="no space left"):
+                await endpoints.update(EndpointSpec("moved", new_one))
+        await endpoints.start("moved")
+        assert clusters.running(new_one) is not None
+        assert endpoints.awake("moved") == clusters.running(new_one)
+        await endpoints.close_all()
+
+    play(story)
+
+
+async def _fail(*_: object, **__: object) -> None:
+    raise ClusterFailed("no space left")
+
+
+def test_a_move_of_the_clock_waits_for_an_endpoint_that_is_changing() -> None:
+    """What has been idle for too long is asleep when the clock's move is answered, whatever held it up."""
+
+    async def story(clusters: Clusters) -> None:
+        endpoints = _endpoints(clusters)
+        await endpoints.open(EndpointSpec("idle", (await new(clusters)).cluster, suspend_after=60))
+        await endpoints.start("idle")
+        changing = endpoints._known["idle"].changing
+        await changing.acquire()
+        moving = asyncio.create_task(endpoints.set_clock(100))
+        await asyncio.sleep(0)
+        await endpoints.suspend_idle()
+        assert _states(endpoints) == {"idle": "active"}
+        changing.release()
+        await moving
+        assert _states(endpoints) == {"idle": "idle"}
         await endpoints.close_all()
 
     play(story)

@@ -27,7 +27,7 @@ LINGER = 5.0
 
 
 class Cluster:
-    """A cluster that is complete on the disk."""
+    """A cluster in a folder of its own, complete or about to be."""
 
     def __init__(
         self, place: Place, history: History | None, linger: float, on_exit: Callable[[Cluster], None]
@@ -113,7 +113,10 @@ class Cluster:
         return self.place.socket
 
     async def release(self, linger: float) -> None:
-        """Give back a hold; the last one gone, the server is stopped after some seconds, at once for 0."""
+        """Give back a hold; the last one gone, the server is stopped after some seconds, at once for 0.
+
+        Where somebody takes a new hold meanwhile, it runs on.
+        """
         self._holds -= 1
         try:
             if linger == 0 and self.running and (self._holds or self._copies):
@@ -121,7 +124,9 @@ class Cluster:
         finally:
             stop = None if self._holds else self._stop_later(linger)
         if stop is not None and linger == 0 and not self._copies:
-            await asyncio.shield(stop)
+            await asyncio.wait({stop})
+            if not stop.cancelled():
+                stop.result()
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
@@ -165,10 +170,6 @@ class Cluster:
         if self.running:
             await self._unless_killed(self.superuser.end_sessions(role), otherwise=None)
 
-    async def restart(self) -> None:
-        """Stop the server in order where it runs, and start it again where somebody holds it."""
-        await self._surely(self._restart())
-
     async def close(self, *, immediate: bool = False, doomed: bool = False) -> None:
         """Stop the server, whoever holds it.
 
@@ -203,13 +204,6 @@ class Cluster:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def _restart(self) -> None:
-        async with self._changing:
-            await self._calm.wait()
-            await self._stop()
-            if self._holds:
-                await self._start(None)
 
     async def _close(self, *, immediate: bool, doomed: bool) -> None:
         async with self._changing:

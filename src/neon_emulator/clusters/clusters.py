@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from neon_emulator.clusters import postgres, recovery, schemas
 from neon_emulator.clusters.cluster import LINGER
 from neon_emulator.clusters.copying import shares_blocks
-from neon_emulator.clusters.history import History
 from neon_emulator.clusters.making import Maker, again
 from neon_emulator.clusters.tending import Tender
-from neon_emulator.clusters.workshop import GONE, Workshop
+from neon_emulator.clusters.workshop import Workshop
 from neon_emulator.engine import ClusterMissing, EngineError
 
 if TYPE_CHECKING:
@@ -116,24 +115,6 @@ class Clusters:
         if cluster in self._workshop.clusters:
             await self._workshop.delete(self._find(cluster))
 
-    async def keep_history(self, cluster: str, *, keep: bool) -> None:
-        """Begin to keep a cluster's past from now on, or delete what was kept.
-
-        A server that runs is started anew to begin, which ends its sessions.
-        """
-        found = self._find(cluster)
-        folder = found.place.folder / "history"
-        if not keep:
-            async with found.tending:
-                found.history = None
-                self._workshop.remove(folder)
-            return
-        if found.history is None:
-            found.history = History(folder, self._workshop.account)
-            if found.running and not found.is_archiving:
-                await found.restart()
-        await self._tender.begin(found)
-
     async def prune_history(self, cluster: str, before: datetime) -> None:
         """Let go of a cluster's past before a time; without effect where it is not kept."""
         found = self._find(cluster)
@@ -224,15 +205,13 @@ class Clusters:
             _log.exception("The server of %s is not stopped in order", cluster.id)
 
     async def _adopt(self, cluster: Cluster, *, known: bool) -> None:
-        workshop, folder = self._workshop, cluster.place.folder
+        workshop = self._workshop
         await postgres.end_leftovers(cluster.place)
         if not known:
             await workshop.delete_now(cluster)
             return
         cluster.place.check_version()
         workshop.clusters[cluster.id] = cluster
-        for path in folder.glob(f"*{GONE}*") if cluster.history else folder.glob("history*"):
-            await workshop.remove_now(path)
         if cluster.history is not None:
             await cluster.history.sweep()
 

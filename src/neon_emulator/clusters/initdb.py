@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SUPERUSER = "cloud_admin"
 _BUILTIN_LOCALE = 17
+_ABANDONED_SECONDS = 3600.0
 
 
 async def make_data(target: Path, binaries: Binaries, account: Account) -> None:
@@ -30,7 +32,7 @@ async def make_data(target: Path, binaries: Binaries, account: Account) -> None:
     """
     cached = await _cached(binaries, account)
     if cached is None:
-        await _initdb(target, binaries, account)
+        await _initdb(target, binaries, account, "--no-sync")
     else:
         await copy_tree(cached, target, account)
 
@@ -48,15 +50,25 @@ async def _cached(binaries: Binaries, account: Account) -> Path | None:
 
 
 async def _fill(final: Path, binaries: Binaries, account: Account) -> None:
+    """Make the data to copy; it outlives the machine's failures, as whoever copies it later cannot tell."""
+    _sweep(final)
     new = folders.make_private(final.with_name(f"{final.name}.new-{secrets.token_hex(4)}"), account)
     try:
         await _initdb(new, binaries, account)
         new.rename(final)
+        folders.flush(final.parent)
     except OSError:
         if not (final / "PG_VERSION").exists():  # else another process was faster
             raise
     finally:
         folders.remove_tree(new)
+
+
+def _sweep(final: Path) -> None:
+    """Delete what was begun long ago and never ended."""
+    for begun in final.parent.glob(f"{final.name}.new-*"):
+        if time.time() - begun.stat().st_mtime > _ABANDONED_SECONDS:
+            folders.remove_tree(begun)
 
 
 async def _cache_path(binaries: Binaries, account: Account) -> Path:
@@ -74,15 +86,15 @@ def _cache_folder(account: Account) -> Path:
     return base
 
 
-async def _initdb(target: Path, binaries: Binaries, account: Account) -> None:
-    result = await run(account, binaries.tool("initdb"), "-D", target, *_options(binaries.version))
+async def _initdb(target: Path, binaries: Binaries, account: Account, *more: str) -> None:
+    result = await run(account, binaries.tool("initdb"), "-D", target, *_options(binaries.version), *more)
     if result.status != 0:
         raise ClusterFailed(f"initdb failed for a new cluster:{tail(result.output + result.complaints)}")
 
 
 def _options(version: int) -> list[str]:
     options = [f"--username={SUPERUSER}", "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8"]
-    options += ["--locale=C", "--no-sync", f"--wal-segsize={SEGMENT >> 20}"]
+    options += ["--locale=C", f"--wal-segsize={SEGMENT >> 20}"]
     if version >= _BUILTIN_LOCALE:
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     return options

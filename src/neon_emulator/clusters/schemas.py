@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from neon_emulator.clusters.commands import run, tail
 from neon_emulator.clusters.initdb import SUPERUSER
-from neon_emulator.engine import ClusterFailed
+from neon_emulator.engine import ClusterBusy, ClusterFailed
 
 if TYPE_CHECKING:
     from neon_emulator.clusters.cluster import Cluster
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _SUPERUSER = re.compile(r"^(CREATE|ALTER) ROLE cloud_admin\b.*;\n", re.MULTILINE)
 # A guard against what a foreign server might dump, with a key that is another one every time.
 _GUARD = re.compile(r"^\\(un)?restrict \w+\n", re.MULTILINE)
+
+# Behind a client's open transaction that changes a table it would wait for ever.
+_PG_DUMP = ("pg_dump", "--schema-only", "--lock-wait-timeout=30s")
+_WAITED = "canceling statement due to statement timeout"  # which pg_dump makes of it
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Outline:
 
 async def dump_schema(cluster: Cluster, database: str) -> str:
     """The schema of a running cluster's database; the same text for the same schema."""
-    text = await _do(cluster, "pg_dump", "--schema-only", _database(cluster, database))
+    text = await _do(cluster, *_PG_DUMP, _database(cluster, database))
     return _GUARD.sub("", text)
 
 
@@ -41,9 +45,8 @@ async def take(cluster: Cluster) -> Outline:
     roles = await _do(cluster, "pg_dumpall", "--roles-only", _database(cluster))
     held = (await cluster.look()).catalog
     names = [database.name for database in held.databases]
-    options = ("pg_dump", "--schema-only", "--create")
-    databases = [await _do(cluster, *options, _database(cluster, name)) for name in names]
-    default = await _do(cluster, "pg_dump", "--schema-only", _database(cluster))
+    databases = [await _do(cluster, *_PG_DUMP, "--create", _database(cluster, name)) for name in names]
+    default = await _do(cluster, *_PG_DUMP, _database(cluster))
     return Outline(_SUPERUSER.sub("", roles), tuple(databases), default)
 
 
@@ -57,6 +60,10 @@ async def give(cluster: Cluster, outline: Outline) -> None:
 async def _do(cluster: Cluster, program: str, *options: str, text: str | None = None) -> str:
     place = cluster.place
     result = await run(place.account, place.binaries.tool(program), *options, text=text)
+    if _WAITED in result.complaints:
+        raise ClusterBusy(
+            f"A client's open transaction has locked a table for 30 s: end it, and try again.{tail(result.complaints)}"
+        )
     if result.status != 0:
         raise ClusterFailed(f"{program} failed for {cluster.id}:{tail(result.complaints)}")
     return result.output

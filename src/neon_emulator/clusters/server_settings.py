@@ -53,10 +53,8 @@ _BEHAVIOUR = {
     "unix_socket_permissions": "0700",
 }
 
-# The server runs it in its data folder. Where no history is kept any more, the file is let go of without a copy.
-_ARCHIVE = (
-    "test ! -d ../history/wal || { cp %p ../history/wal/.%f.new && mv -f ../history/wal/.%f.new ../history/wal/%f; }"
-)
+# The server runs it in its data folder.
+_ARCHIVE = "cp %p ../history/wal/.%f.new && mv -f ../history/wal/.%f.new ../history/wal/%f"
 _ARCHIVING = {"archive_mode": "on", "archive_command": _ARCHIVE}
 _IO_METHOD = 18
 

@@ -47,7 +47,7 @@ class Tender:
             if not history.bases or await self._since_base(cluster, history) > self._interval(history):
                 await self._take_base(cluster, history)
             while history.kept_bytes() > self._limit:
-                if len(history.bases) == 1 and await self._since_base(cluster, history) <= self._least():
+                if len(history.bases) == 1 and await self._since_base(cluster, history) <= self._least(history):
                     break
                 if len(history.bases) == 1:
                     await self._take_base(cluster, history)
@@ -61,8 +61,9 @@ class Tender:
     def _interval(self, history: History) -> int:
         return min(self._limit, _INTERVAL if self._sharing else max(_INTERVAL, history.bases[-1].size))
 
-    def _least(self) -> int:
-        return min(_INTERVAL, self._limit // 2)
+    def _least(self, history: History) -> int:
+        # A base that has to be copied whole is not taken for less log than it has data.
+        return max(min(_INTERVAL, self._limit // 2), history.bases[-1].size)
 
     async def _take_base(self, cluster: Cluster, history: History) -> None:
         name = history.new_name()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from local_postgres import Account, Binaries
 
 _log = logging.getLogger(__name__)
-GONE = ".gone-"
+_GONE = ".gone-"
 _FIRST_NUMBER = 1024
 _TURNS = 3
 
@@ -116,14 +116,14 @@ class Workshop:
         self.remove(cluster.place.folder)
 
     async def delete_now(self, cluster: Cluster) -> None:
-        """Delete the folder of a cluster that never ran, and wait for it."""
+        """Delete the folder of a cluster that is not on record, and wait for it; nothing runs in it."""
         self._free_number(cluster)
         await free_memory(cluster.place)
         await self.remove_now(cluster.place.folder)
 
     def remove(self, folder: Path) -> None:
         """Delete a folder that nobody uses."""
-        doomed = folder.with_name(f"{folder.name}{GONE}{secrets.token_hex(4)}")
+        doomed = folder.with_name(f"{folder.name}{_GONE}{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
             folder.rename(doomed)
             task = asyncio.create_task(self._remove_later(doomed))

@@ -44,11 +44,12 @@ class Actions:
         """How each kind is done."""
         return {
             CREATE_TIMELINE: Action(_nothing, self._branch_ready),
-            CREATE_BRANCH: Action(_nothing, self._branch_ready),
+            CREATE_BRANCH: Action(_nothing, self._branch_ready, needs_others=False),
             START: Action(self._start, self._endpoint_ready),
             SUSPEND: Action(self._suspend, self._endpoint_ready),
             APPLY: Action(self._apply, self._endpoint_ready),
-            DELETE_TIMELINE: Action(self._delete, _unchanged),
+            # The state has forgotten the cluster already, whatever became of its endpoints.
+            DELETE_TIMELINE: Action(self._delete, _unchanged, needs_others=False),
         }
 
     def _start(self, operation: Operation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -133,20 +134,23 @@ class Projects:
             branches = session.scalars(sa.select(Branch)).all()
             left = find.unfinished(session)
             session.execute(sa.delete(Project))
-        self._discard(endpoints, branches)
-        for operation in left:  # which nobody does any more
-            if operation.action == actions.SUSPEND and operation.endpoint_id is not None:
-                self._core.engine.close_endpoint(operation.endpoint_id)
-            elif operation.action == actions.DELETE_TIMELINE and operation.subject is not None:
-                self._core.engine.delete_cluster(operation.subject)
+        with ExitStack() as stack:
+            for operation in left:  # which nobody does any more
+                if operation.action == actions.SUSPEND and operation.endpoint_id is not None:
+                    stack.callback(self._core.engine.close_endpoint, operation.endpoint_id)
+                elif operation.action == actions.DELETE_TIMELINE and operation.subject is not None:
+                    stack.callback(self._core.engine.delete_cluster, operation.subject)
+            stack.callback(self._discard, endpoints, branches)
 
     def _discard(self, endpoints: Sequence[Endpoint], branches: Sequence[Branch]) -> None:
-        """Close endpoints and delete branches' clusters, after the state has forgotten them."""
-        for endpoint in endpoints:
-            self._core.engine.close_endpoint(endpoint.id)
-        for branch in branches:
-            if branch.cluster is not None:
-                self._core.engine.delete_cluster(branch.cluster)
+        """Close endpoints and delete branches' clusters, all of them, after the state has forgotten them."""
+        engine = self._core.engine
+        with ExitStack() as stack:  # which ends with the last error, the others being its context
+            for branch in branches:
+                if branch.cluster is not None:
+                    stack.callback(engine.delete_cluster, branch.cluster)
+            for endpoint in endpoints:
+                stack.callback(engine.close_endpoint, endpoint.id)
 
     def _check(self, wish: ProjectWish) -> None:
         settings = self._core.settings

@@ -144,10 +144,11 @@ def _commit(
         target = find.branch(session, plan.project.id, plan.target.id)
         now = core.clock.now()
         old = target.cluster
+        kept = None if plan.preserved is None else _kept(target, plan.preserved, now)
         _swap(core, target, wish, made, now)
         session.flush()  # the cluster is only then free for the branch that keeps it
-        if plan.preserved is not None:
-            _preserve(session, plan, now)
+        if kept is not None:
+            _preserve(session, target, kept, now)
         for table in (Role, Database):
             session.execute(sa.delete(table).where(table.branch_id == target.id))
         store = plan.project.store_passwords
@@ -170,38 +171,37 @@ def _swap(core: Core, target: Branch, wish: RestoreWish, made: Made, now: dateti
         target.expires_at = expiry_rules.after(now, target.ttl_interval_seconds)
 
 
-def _preserve(session: Session, plan: _Plan, now: datetime) -> None:
-    """Keep the old data as a branch of its own, to which the children move: it is what they were made of."""
-    old, preserved = plan.target, plan.preserved
-    if preserved is None:
-        raise AssertionError("There is nothing to keep.")
-    session.add(
-        Branch(
-            id=preserved.id,
-            project_id=old.project_id,
-            name=preserved.name,
-            cluster=old.cluster,
-            parent_id=old.parent_id,
-            parent_lsn=old.parent_lsn,
-            parent_timestamp=old.parent_timestamp,
-            init_source=old.init_source,
-            is_default=False,
-            protected=False,
-            current_state=find.READY,
-            state_changed_at=now,
-            logical_size=old.logical_size,
-            annotation={},
-            created_at=now,
-            updated_at=now,
-        )
+def _kept(old: Branch, preserved: Reserved, now: datetime) -> Branch:
+    """A branch that has what another had until now."""
+    return Branch(
+        id=preserved.id,
+        project_id=old.project_id,
+        name=preserved.name,
+        cluster=old.cluster,
+        parent_id=old.parent_id,
+        parent_lsn=old.parent_lsn,
+        parent_timestamp=old.parent_timestamp,
+        init_source=old.init_source,
+        is_default=False,
+        protected=False,
+        current_state=find.READY,
+        state_changed_at=now,
+        logical_size=old.logical_size,
+        annotation={},
+        created_at=now,
+        updated_at=now,
     )
+
+
+def _preserve(session: Session, old: Branch, kept: Branch, now: datetime) -> None:
+    """Move to the branch that keeps the old data what belongs to that: its children, roles and databases."""
+    session.add(kept)
     session.flush()
     for child in find.children(session, old.id):
-        child.parent_id = preserved.id
+        child.parent_id = kept.id
         child.updated_at = now
-    for role in plan.target_roles.values():
-        kept = {"name": role.name, "password": role.password, "verifier": role.verifier}
-        session.add(Role(branch_id=preserved.id, **kept, created_at=now, updated_at=now))
+    for table in (Role, Database):
+        session.execute(sa.update(table).where(table.branch_id == old.id).values(branch_id=kept.id))
 
 
 def _steps(session: Session, target: Branch, old: str | None) -> list[Step]:

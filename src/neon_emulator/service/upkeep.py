@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from neon_emulator.engine import ClusterFailed, ClusterMissing, EngineError, NoHistory
+from neon_emulator.engine import EngineError, EngineGone
 from neon_emulator.errors import Refusal
 from neon_emulator.service import find
 from neon_emulator.state.models import Branch, Endpoint, Project
@@ -65,8 +65,10 @@ class Upkeep:
         for cluster, seconds in roots:
             try:
                 core.engine.prune_history(cluster, core.clock.to_machine(now - timedelta(seconds=seconds)))
-            except (ClusterMissing, NoHistory):
-                _log.info("%s was deleted, or lost its history, meanwhile", cluster)
+            except EngineGone:
+                raise
+            except EngineError as error:  # deleted meanwhile, or in trouble, which is not the others' affair
+                _log.warning("the past of %s is not pruned: %s", cluster, error)
 
     def measure(self) -> None:
         """Note the size of the branches that are in use, and of those that were the last time."""
@@ -83,7 +85,9 @@ class Upkeep:
     def _measure(self, cluster: str) -> None:
         try:
             size = self._core.engine.catalog(cluster).size
-        except (ClusterMissing, ClusterFailed) as error:
+        except EngineGone:
+            raise
+        except EngineError as error:
             _log.info("%s was not measured: %s", cluster, error)
             return
         with self._core.store.session() as session:

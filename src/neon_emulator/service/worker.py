@@ -42,10 +42,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Action:
-    """How an operation is done, which may be done twice, and what the state says once it has ended, well or not."""
+    """How an operation is done, which may be done twice, and what the state says once it has ended, well or not.
+
+    One that `needs_others` is cancelled where one before it in its chain has failed.
+    """
 
     work: Callable[[Operation], None]
     settle: Callable[[Session, Operation], None]
+    needs_others: bool = True
 
 
 def add(session: Session, clock: Clock, project_id: str, steps: Sequence[Step]) -> list[Operation]:
@@ -97,6 +101,7 @@ class Worker:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        self._left: set[str] = set()
 
     def begin(self, operations: Sequence[Operation]) -> None:
         """Set a chain going, after what has added it was committed."""
@@ -119,6 +124,13 @@ class Worker:
         for chain in chains:
             self._work(chain)
 
+    def resume_left(self) -> None:
+        """Go on with the chains whose state could not be written, as on a disk that was full."""
+        with self._lock:
+            left, self._left = self._left, set()
+        for chain in left:
+            self._work(chain)
+
     def close(self) -> None:
         """Stop; what is left is done after the next start."""
         self._closing.set()
@@ -136,6 +148,14 @@ class Worker:
                 self._threads.discard(threading.current_thread())
 
     def _work(self, chain: str) -> None:
+        try:
+            self._work_off(chain)
+        except Exception:  # noqa: BLE001 - the request's work is done, and what is left is done later
+            _log.exception("The state of operations could not be written; they go on later")
+            with self._lock:
+                self._left.add(chain)
+
+    def _work_off(self, chain: str) -> None:
         while not self._closing.is_set() and (operation := self._next(chain)):
             try:
                 self._do(operation)
@@ -181,6 +201,8 @@ class Worker:
     def _cancel_rest(self, session: Session, failed: Operation) -> None:
         query = sa.select(Operation).where(Operation.chain == failed.chain, Operation.status == SCHEDULING)
         for operation in session.scalars(query):
-            operation.status = CANCELLED
-            operation.updated_at = failed.updated_at
-            self._actions[operation.action].settle(session, operation)
+            action = self._actions[operation.action]
+            if action.needs_others:
+                operation.status = CANCELLED
+                operation.updated_at = failed.updated_at
+                action.settle(session, operation)

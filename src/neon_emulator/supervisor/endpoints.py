@@ -13,6 +13,7 @@ from neon_emulator.engine import ClusterFailed, ClusterMissing, EndpointSpec, En
 from neon_emulator.front.front import Backend, Front, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from neon_emulator.clusters.clusters import Clusters
@@ -65,9 +66,11 @@ class Endpoints:
         """Change an endpoint's settings, or move it to another cluster."""
         known = self._find(spec.id)
         async with known.changing:
-            if spec.cluster != known.spec.cluster or spec.disabled:
-                await self._sleep(known)
-            known.spec = spec
+            try:
+                if spec.cluster != known.spec.cluster or spec.disabled:
+                    await self._sleep(known)
+            finally:
+                known.spec = spec  # even where the old server does not stop: what is written there would be lost
 
     async def start(self, endpoint: str) -> None:
         """Wake an endpoint, or its server where that was killed."""
@@ -99,11 +102,11 @@ class Endpoints:
         for known in self._known.values():
             self._note_use(known)
         self._offset = offset
-        await self.suspend_idle()
+        await self._suspend(list(self._known.values()))
 
     async def suspend_idle(self) -> None:
-        """Suspend every endpoint that nobody has used for as long as it may be idle."""
-        await asyncio.gather(*map(self._suspend_if_idle, list(self._known.values())))
+        """Suspend every endpoint that nobody has used for as long as it may be idle; one that is changing is not."""
+        await self._suspend([known for known in self._known.values() if not known.changing.locked()])
 
     async def lost(self, cluster: str) -> None:
         """Put to sleep what led to a server that has ended by itself; the next connection starts it again."""
@@ -170,18 +173,23 @@ class Endpoints:
         if not known.active:
             return
         known.active, known.suspended_at = False, datetime.now(UTC)
-        cluster = known.spec.cluster
+        name, cluster = known.spec.id, known.spec.cluster
         if any(other.active and other.spec.cluster == cluster for other in self._known.values()):
-            await self._front.drop(known.spec.id)
+            await self._front.drop(name)
             await self._clusters.release(cluster)
         else:
             # The server itself tells its clients, and ends what they were running.
-            await self._clusters.release(cluster, linger=0)
-            await self._front.drop(known.spec.id)
+            try:
+                await self._clusters.release(cluster, linger=0)
+            finally:
+                await self._front.drop(name)
+
+    async def _suspend(self, several: Iterable[_Endpoint]) -> None:
+        await asyncio.gather(*map(self._suspend_if_idle, several))
 
     async def _suspend_if_idle(self, known: _Endpoint) -> None:
         try:
-            if known.active and not known.changing.locked() and self._is_idle(known):
+            if known.active and self._is_idle(known):
                 async with known.changing:
                     await self._suspend_unless_busy(known)
         except Exception as error:  # noqa: BLE001 - one server in trouble must not keep others awake, nor end everything

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psycopg.conninfo import make_conninfo
+
 import local_postgres
 from local_postgres import folders
 from local_postgres.account import owner_of
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _LINE = 1 << 26  # a schema may be long
 _SUSPEND_SECONDS = 0.25
+_PATIENCE = "-c lock_timeout=30s"  # a client's transaction that is open for ever must not hold up the API
 _FILES = 10_240  # macOS refuses a larger number
 
 
@@ -51,7 +54,6 @@ class Supervisor:
             "delete_cluster": clusters.delete,
             "dump_schema": clusters.dump_schema,
             "endpoints": self._statuses,
-            "keep_history": clusters.keep_history,
             "new_cluster": clusters.new,
             "open_endpoint": endpoints.open,
             "prune_history": clusters.prune_history,
@@ -90,7 +92,7 @@ class Supervisor:
     async def _hold(self, cluster: str, database: str, token: str) -> str:
         await self._clusters.acquire(cluster)
         self._held[token] = cluster
-        return self._clusters.conninfo(cluster, database)
+        return make_conninfo(self._clusters.conninfo(cluster, database), options=_PATIENCE)
 
     async def _let_go(self, token: str) -> None:
         if (cluster := self._held.pop(token, None)) is not None:

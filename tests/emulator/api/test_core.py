@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tests.emulator.api.support import NOW, project_row
 
-from neon_emulator.engine import Catalog, CatalogDatabase, CatalogRole, ClusterMissing
+from neon_emulator.clock import Clock
+from neon_emulator.engine import Catalog, CatalogDatabase, CatalogRole, ClusterFailed, ClusterMissing
 from neon_emulator.errors import LimitExceeded, NotFound
+from neon_emulator.service.branches import Branches
 from neon_emulator.service.claims import Claims
 from neon_emulator.service.core import Core
 from neon_emulator.service.databases import Databases
+from neon_emulator.service.upkeep import Upkeep
 from neon_emulator.state.models import Branch
 from neon_emulator.state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from neon_emulator.engine import Engine
@@ -31,22 +36,24 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with store.session() as session:
         session.add(project_row())
         session.flush()
-        session.add(
-            Branch(
-                id="b",
-                project_id="p",
-                name="b",
-                cluster="old",
-                init_source="parent-data",
-                current_state="ready",
-                state_changed_at=NOW,
-                logical_size=0,
-                created_at=NOW,
-                updated_at=NOW,
-            )
-        )
+        session.add(_row("b", "old"))
     yield store
     store.close()
+
+
+def _row(name: str, cluster: str) -> Branch:
+    return Branch(
+        id=name,
+        project_id="p",
+        name=name,
+        cluster=cluster,
+        init_source="parent-data",
+        current_state="ready",
+        state_changed_at=NOW,
+        logical_size=0,
+        created_at=NOW,
+        updated_at=NOW,
+    )
 
 
 class _Changing:
@@ -90,6 +97,28 @@ def test_lost(store: Store) -> None:
     """What the state has and the engine has not is a failure, and not asked for again and again."""
     with pytest.raises(ClusterMissing):
         _core(store, {}).catalog("p", "b")
+
+
+class _Troubled:
+    """An engine whose first cluster has no room on its disk."""
+
+    def __init__(self) -> None:
+        self.pruned: list[str] = []
+
+    def prune_history(self, cluster: str, _: datetime) -> None:
+        self.pruned.append(cluster)
+        if cluster == "old":
+            raise ClusterFailed("No space left on device")
+
+
+def test_one_past_that_cannot_be_pruned(store: Store) -> None:
+    """The others are let go of all the same: just then room is needed."""
+    with store.session() as session:
+        session.add(_row("c", "another"))
+    engine = _Troubled()
+    core = replace(_with(store, engine), clock=Clock(store))
+    Upkeep(core, Branches(core)).prune()
+    assert engine.pruned == ["old", "another"]
 
 
 class _Full:

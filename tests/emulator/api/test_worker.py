@@ -35,10 +35,12 @@ class _Work:
         self.done: list[str] = []
         self.settled: list[str] = []
         self.failing: dict[str, list[Exception]] = {}
+        self.full = False
 
     def worker(self, delay: float = 0.0) -> Worker:
-        names = ("one", "two", "three")
-        return Worker(self.store, self.clock, delay, {name: Action(self._do, self._settle) for name in names})
+        actions = {name: Action(self._do, self._settle) for name in ("one", "two", "three")}
+        tidy = Action(self._do, self._settle, needs_others=False)
+        return Worker(self.store, self.clock, delay, actions | {"tidy": tidy})
 
     def add(self, *actions: str) -> list[Operation]:
         with self.store.session() as session:
@@ -58,6 +60,8 @@ class _Work:
             raise self.failing[operation.action].pop()
 
     def _settle(self, _: Session, operation: Operation) -> None:
+        if self.full:
+            raise OSError("database or disk is full")
         self.settled.append(operation.action)
 
 
@@ -88,6 +92,28 @@ def test_failure(work: _Work) -> None:
     assert (work.row("two").error, work.row("two").failures_count) == ("no disk", 1)
     assert work.done == ["one", "two"]
     assert work.settled == ["one", "two", "three"]
+
+
+def test_failure_before_what_tidies_up(work: _Work) -> None:
+    """What deletes what the state has forgotten is done, whatever else of its chain has failed."""
+    work.failing["one"] = [RuntimeError("no disk")]
+    work.worker().begin(work.add("one", "two", "tidy", "three"))
+    assert work.statuses() == ["error", "cancelled", "finished", "cancelled"]
+    assert work.done == ["one", "tidy"]
+
+
+def test_a_state_that_cannot_be_written(work: _Work) -> None:
+    """Operations whose end cannot be written down are no error of the request's, and go on when it can."""
+    busy, work.full = work.worker(), True
+    busy.begin(work.add("one", "two"))
+    busy.resume_left()
+    assert work.statuses() == ["running", "scheduling"]
+    work.full = False
+    busy.resume_left()
+    assert work.statuses() == ["finished"] * 2
+    done = list(work.done)
+    busy.resume_left()
+    assert work.done == done
 
 
 @pytest.mark.parametrize(("failures", "status"), [(1, "finished"), (2, "finished"), (3, "error")])

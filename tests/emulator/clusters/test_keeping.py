@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from tests.emulator.clusters.notes import NOTES, bases, grow, now, with_notes, write
 from tests.emulator.clusters.support import (
     ask,
-    client,
     copy,
     folder,
     place,
@@ -19,6 +17,7 @@ from tests.emulator.clusters.support import (
 
 from local_postgres import folders
 from local_postgres.account import default_account
+from neon_emulator.clusters import clusters as clusters_module
 from neon_emulator.engine import KnownCluster, NoHistory, OutsideWindow, Point
 
 if TYPE_CHECKING:
@@ -35,33 +34,6 @@ def test_a_branch_has_no_history_unless_it_is_wanted() -> None:
             with pytest.raises(NoHistory, match=f"The past of {branch} is not kept"):
                 await attempt
         assert await ask(clusters, branch, "SHOW archive_mode") == ["off"]
-
-    play(story)
-
-
-def test_history_begins_when_it_is_wanted_and_is_deleted_when_it_is_not() -> None:
-    """A running cluster is started anew to begin; without history its folder is gone, and it runs on."""
-
-    async def story(clusters: Clusters) -> None:
-        branch = await copy(clusters, await with_notes(clusters, "a"))
-        async with client(clusters, branch) as session:
-            await clusters.keep_history(branch, keep=True)
-            with pytest.raises(psycopg.OperationalError):
-                await session.execute("SELECT 1")
-        await clusters.keep_history(branch, keep=True)
-        assert len(bases(clusters, branch)) == 1
-        between = await now(clusters, branch)
-        await write(clusters, branch, "b")
-        assert await ask(clusters, await copy(clusters, branch, at=Point(time=between)), NOTES) == ["a"]
-        async with client(clusters, branch) as session:
-            await clusters.keep_history(branch, keep=False)
-            await session.execute("SELECT 1")
-        await ask(clusters, branch, "SELECT pg_switch_wal()", user="cloud_admin")
-        assert not (place(clusters, branch) / "history").exists()
-        with pytest.raises(NoHistory):
-            await clusters.window(branch)
-        await clusters.keep_history(branch, keep=True)
-        assert (await clusters.window(branch)).start_time > between
 
     play(story)
 
@@ -180,17 +152,24 @@ def test_history_that_is_wanted_and_missing_begins_anew() -> None:
         play(after, home, [KnownCluster(roots[0], history=True)])
 
 
-def test_history_that_is_wanted_no_more_is_deleted_at_the_start() -> None:
-    """What is on record counts: without history on record, none is left on the disk."""
-    roots: list[str] = []
+def test_a_base_that_has_to_be_copied_whole_is_not_taken_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one base is more than what may be kept, the next comes after as much log as it has data."""
+    monkeypatch.setattr(clusters_module, "shares_blocks", _no)
 
-    async def before(clusters: Clusters) -> None:
-        roots.append(await with_notes(clusters, "a"))
+    async def story(clusters: Clusters) -> None:
+        root = await with_notes(clusters, "a")
+        await clusters.acquire(root)
+        history = clusters._workshop.find(root).history
+        assert history is not None
+        [first] = history.bases
+        assert first.size > 1 << 24
+        await grow(clusters, root, 12)
+        await clusters.tend(root)
+        assert history.kept_bytes() > 1 << 24
+        assert history.bases == [first]
 
-    async def after(clusters: Clusters) -> None:
-        assert not (place(clusters, roots[0]) / "history").exists()
-        assert await ask(clusters, roots[0], NOTES) == ["a"]
+    play(story, history_bytes=1 << 24)
 
-    with folder() as home:
-        play(before, home)
-        play(after, home, [KnownCluster(roots[0], history=False)])
+
+async def _no(*_: object) -> bool:
+    return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -26,8 +28,8 @@ from tests.emulator.clusters.support import (
 
 from local_postgres import folders
 from local_postgres.account import default_account
-from neon_emulator.clusters import initdb
-from neon_emulator.engine import ClusterFailed, ClusterMissing
+from neon_emulator.clusters import initdb, schemas
+from neon_emulator.engine import ClusterBusy, ClusterFailed, ClusterMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +189,25 @@ def test_clusters_made_at_once_run_initdb_once(monkeypatch: pytest.MonkeyPatch) 
     play(story)
 
 
+def test_what_was_begun_for_the_cache_and_never_ended_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The half of a cached cluster that a killed emulator has left goes once it is old; a young one may be at work."""
+
+    async def story(clusters: Clusters) -> None:
+        cache = folders.make_private(clusters._workshop.folder.parent / "cache", default_account())
+        monkeypatch.setattr(initdb, "_cache_folder", lambda _: cache)
+        await new(clusters)
+        [cached] = cache.iterdir()
+        for name, age in (("old", 7200), ("young", 60)):
+            begun = cached.with_name(f"{cached.name}.new-{name}")
+            begun.mkdir()
+            os.utime(begun, (time.time() - age,) * 2)
+        shutil.rmtree(cached)
+        await new(clusters)
+        assert {path.name for path in cache.iterdir()} == {cached.name, f"{cached.name}.new-young"}
+
+    play(story)
+
+
 def test_without_a_cache_initdb_runs_directly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where no cache can be written, a cluster is made all the same."""
     (tmp_path / "file").touch()
@@ -269,5 +290,21 @@ def test_a_database_that_there_is_not_has_no_schema() -> None:
         made = await new(clusters)
         with pytest.raises(ClusterFailed, match='database "missing" does not exist'):
             await clusters.dump_schema(made.cluster, "missing")
+
+    play(story)
+
+
+def test_a_schema_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a client's open transaction that has locked a table, the error says what is in the way."""
+    assert "--lock-wait-timeout=30s" in schemas._PG_DUMP
+    monkeypatch.setattr(schemas, "_PG_DUMP", ("pg_dump", "--schema-only", "--lock-wait-timeout=50ms"))
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        async with client(clusters, made.cluster) as session, session.transaction():
+            await session.execute("CREATE TABLE locked (n int)")
+            await session.execute("COMMIT; BEGIN; LOCK TABLE locked")
+            with pytest.raises(ClusterBusy, match="has locked a table for 30 s: end it, and try again"):
+                await clusters.dump_schema(made.cluster, DATABASE)
 
     play(story)

@@ -86,6 +86,25 @@ async def _no(_: Postgres) -> bool:
     return False
 
 
+def test_a_server_that_is_needed_again_while_it_is_given_back_runs_on() -> None:
+    """Who gives it back is done, and not cancelled, although its stop is; who needs it has it."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        await clusters.acquire(made.cluster)
+        first = server_pid(clusters, made.cluster)
+        giving_back = asyncio.create_task(clusters.release(made.cluster, linger=0))
+        await asyncio.sleep(0)
+        await clusters.acquire(made.cluster)
+        await giving_back
+        assert clusters.running(made.cluster) is not None
+        assert server_pid(clusters, made.cluster) == first
+        await clusters.release(made.cluster, linger=0)
+        assert clusters.running(made.cluster) is None
+
+    play(story)
+
+
 def test_a_cluster_that_is_deleted_twice_gives_its_socket_back_once() -> None:
     """The socket's number is not taken from whoever has it since: no two clusters have the same."""
 
