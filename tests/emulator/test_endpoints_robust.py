@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from tests.emulator.clusters.support import copy, new, play
 
@@ -152,5 +153,19 @@ def test_a_hold_is_given_back_once_and_only_by_its_name() -> None:
         for token, holds in (("b", 1), ("a", 0), ("a", 0)):
             await ask("let_go", token=token)
             assert found._holds == holds
+
+    play(story)
+
+
+def test_a_session_of_the_api_does_not_wait_without_end() -> None:
+    """Behind a client's open transaction, a change by the API fails after a while instead of holding up its branch."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        supervisor = Supervisor(clusters, _endpoints(clusters))
+        arguments = {"cluster": made.cluster, "database": "postgres", "token": "a"}
+        answer = await supervisor.answer({"id": 1, "call": "hold", "arguments": arguments})
+        async with await psycopg.AsyncConnection.connect(answer["result"]) as session:
+            assert await (await session.execute("SHOW lock_timeout")).fetchone() == ("30s",)
 
     play(story)
