@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from neon_emulator.errors import AlreadyExists, NotAllowed, NotFound
+from neon_emulator.errors import AlreadyExists, Busy, NotAllowed, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +29,8 @@ def refusals() -> Iterator[None]:
         raise AlreadyExists(_message(error)) from error
     except (errors.UndefinedObject, errors.InvalidCatalogName) as error:
         raise NotFound(_message(error)) from error
+    except errors.LockNotAvailable as error:
+        raise Busy("a client's open transaction has locked what is to be changed: end it, and try again") from error
     except (
         errors.DependentObjectsStillExist,
         errors.FeatureNotSupported,

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from psycopg.errors import LockNotAvailable
 from tests.emulator.api.support import NOW, project_row
 
 from neon_emulator.clock import Clock
 from neon_emulator.engine import Catalog, CatalogDatabase, CatalogRole, ClusterFailed, ClusterMissing
-from neon_emulator.errors import LimitExceeded, NotFound
+from neon_emulator.errors import Busy, LimitExceeded, NotFound
+from neon_emulator.service import sql
 from neon_emulator.service.branches import Branches
 from neon_emulator.service.claims import Claims
 from neon_emulator.service.core import Core
@@ -134,3 +136,9 @@ def test_databases_limit(store: Store) -> None:
     with pytest.raises(LimitExceeded, match="databases limit exceeded") as refused:
         Databases(_with(store, _Full())).create("p", "b", "one-more", "owner")
     assert refused.value.code == "DATABASES_LIMIT_EXCEEDED"
+
+
+def test_a_lock_in_the_way() -> None:
+    """What waits in vain for a client's transaction is refused as for any branch that is busy."""
+    with pytest.raises(Busy, match=r"open transaction has locked .* end it, and try again"), sql.refusals():
+        raise LockNotAvailable("canceling statement due to lock timeout")
