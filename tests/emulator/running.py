@@ -64,13 +64,14 @@ class Emulator:
         """Start it, and wait until it has said that it is ready."""
         self.process = start_command("serve", "--data", self.data, *self.options)
         assert self.process.stdout is not None
-        self.exported = {}
+        self.exported, exported = {}, dict[str, str]()
         for line in self.process.stdout:
             if not line.startswith("export "):
                 break
             name, _, value = line.removeprefix("export ").strip().partition("=")
-            self.exported[name] = value
-        assert self.exported, "the emulator did not start"
+            exported[name] = value
+        assert exported, "the emulator did not start"
+        self.exported = exported  # all at once: other threads may look
         return self
 
     def stop(self) -> int:
