@@ -29,6 +29,12 @@ def servers(folder: Path) -> list[int]:
     return sorted(set(found).difference(*map(children, found)))
 
 
+def supervisors(emulator: int) -> list[int]:
+    """The pids of the supervisors that an emulator's process has started, and that live."""
+    # Not by the command line alone: what a supervisor forks has that too until it is another program.
+    return [pid for pid in children(emulator) if "neon_emulator.supervisor" in command(pid)]
+
+
 def _processes() -> list[tuple[int, str]]:
     found = []
     for entry in _PROC.glob("[0-9]*"):

@@ -33,7 +33,8 @@ def _home(emulator: Emulator) -> Path:
 
 
 def _supervisor(emulator: Emulator) -> int:
-    (pid,) = processes.of(_home(emulator), "neon_emulator.supervisor")
+    assert emulator.process is not None
+    (pid,) = processes.supervisors(emulator.process.pid)
     return pid
 
 
@@ -113,8 +114,8 @@ def test_a_killed_server_is_started_again(own_emulator: Start) -> None:
     emulator = own_emulator()
     project = emulator.client().project()
     _fill(project)
-    for pid in processes.servers(_home(emulator)):
-        os.kill(pid, signal.SIGKILL)
+    (server,) = processes.servers(_home(emulator))
+    os.kill(server, signal.SIGKILL)
     until(lambda: _answers(project.uri()))
     assert project.query("SELECT n FROM kept") == [(1,)]
 

@@ -29,6 +29,21 @@ def _create(project: Project, name: str) -> httpx2.Response:
     return project.client.http.post(f"{project.path}/branches".lstrip("/"), json=body)
 
 
+def _needs_engine(project: Project) -> int:
+    """What a question is answered with that only a supervisor can answer."""
+    parameters = {"database_name": "neondb", "role_name": "neondb_owner"}
+    path = f"{project.path}/connection_uri".lstrip("/")
+    return project.client.http.get(path, params=parameters).status_code
+
+
+def _kill_supervisor(emulator: Emulator) -> None:
+    assert emulator.process is not None
+    pid = emulator.process.pid
+    until(lambda: processes.supervisors(pid))  # the one before may only just have been killed
+    for supervisor in processes.supervisors(pid):
+        os.kill(supervisor, signal.SIGKILL)
+
+
 def test_killed_in_the_middle(own_emulator: Callable[..., Emulator]) -> None:
     """A request whose supervisor dies is answered in Neon's shape with 503, leaves nothing, and can be repeated."""
     processes.needs_proc()
@@ -41,9 +56,9 @@ def test_killed_in_the_middle(own_emulator: Callable[..., Emulator]) -> None:
         for name in ("one", "two", "three"):
             asked = pool.submit(_create, project, name)
             until(lambda: asked.done() or _clusters(emulator.data) - before)  # noqa: B023 - called at once
-            for pid in processes.of(emulator.data, "neon_emulator.supervisor"):
-                os.kill(pid, signal.SIGKILL)
+            _kill_supervisor(emulator)
             answers[name] = asked.result()
+            until(lambda: _needs_engine(project) == 200)  # a death is noticed a moment later
             assert project.query("SELECT n FROM t") == [(1,)]
             before = _clusters(emulator.data)
     assert {answer.status_code for answer in answers.values()} <= {201, 503}
@@ -132,11 +147,11 @@ def test_operations_of_a_supervisor_that_dies(own_emulator: Callable[..., Emulat
         try:
             for number in range(1, 4):
                 until(lambda: len(project.operations()) > 5 * number)  # noqa: B023 - called at once
-                for pid in processes.of(emulator.data, "neon_emulator.supervisor"):
-                    os.kill(pid, signal.SIGKILL)
+                _kill_supervisor(emulator)
         finally:
             enough.set()
         assert asked.result() <= {200, 503}
+    until(lambda: _needs_engine(project) == 200)
     project.settle()
     assert project.query("SELECT 1") == [(1,)]
 
