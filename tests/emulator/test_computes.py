@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -12,6 +12,7 @@ from tests.emulator.running import Client, Emulator, Project, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
 _FIVE_MINUTES = 300
 _SLEEPERS = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -36,6 +37,15 @@ def _ask(project: Project, action: str) -> None:
 
 def _state(project: Project) -> str:
     return str(_endpoint(project)["current_state"])
+
+
+@contextmanager
+def _asleep(project: Project, connection: psycopg.Connection[Any]) -> Iterator[Future[Any]]:
+    """A query that is under way in a session, and runs until it is cancelled, or a failed test gives up."""
+    with ThreadPoolExecutor(1) as pool:
+        query = pool.submit(connection.execute, "SELECT pg_sleep(120)")
+        until(lambda: project.query(_SLEEPERS))
+        yield query
 
 
 def test_suspending_ends_sessions(project: Project) -> None:
@@ -104,13 +114,13 @@ def test_an_open_transaction_keeps_awake(alone: Project) -> None:
 
 def test_a_running_query_keeps_awake(alone: Project) -> None:
     """So is a query that runs, though no byte travels."""
-    with alone.connect() as connection:
-        query = threading.Thread(target=connection.execute, args=["SELECT pg_sleep(2)"])
-        query.start()
-        until(lambda: alone.query(_SLEEPERS))
+    with alone.connect() as connection, _asleep(alone, connection) as query:
         alone.client.advance(_FIVE_MINUTES * 2)
         assert _state(alone) == "active"
-        query.join()
+        assert not query.done()
+        connection.cancel_safe()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            query.result(60)
 
 
 def test_never_suspended(alone: Project) -> None:
@@ -126,12 +136,10 @@ def test_never_suspended(alone: Project) -> None:
 def test_a_cancel_request_reaches_its_query(project: Project) -> None:
     """A query is cancelled through the front, with the old request and with the encrypted one."""
     for cancel in (psycopg.Connection.cancel, psycopg.Connection.cancel_safe):
-        with project.connect() as connection:
-            timer = threading.Timer(0.3, cancel, [connection])
-            timer.start()
+        with project.connect() as connection, _asleep(project, connection) as query:
+            cancel(connection)
             with pytest.raises(psycopg.errors.QueryCanceled):
-                connection.execute("SELECT pg_sleep(60)")
-            timer.join()
+                query.result(60)
 
 
 def test_a_cancel_request_wakes_nothing(project: Project) -> None:

@@ -93,7 +93,7 @@ def test_end_of_operations(own_emulator: Callable[..., Emulator]) -> None:
     made = client.post("/projects", {"project": {}})
     path = f"/projects/{made['project']['id']}"
     first, second = (f"{path}/operations/{one['id']}" for one in made["operations"])
-    assert client.get(first)["operation"]["status"] == "running"
+    assert [one["status"] for one in made["operations"]] == ["running", "scheduling"]
     until(lambda: client.get(second)["operation"]["status"] == "finished")
     ended = client.get(first)["operation"]
     assert ended["status"] == "finished"

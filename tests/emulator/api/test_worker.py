@@ -36,6 +36,8 @@ class _Work:
         self.settled: list[str] = []
         self.failing: dict[str, list[Exception]] = {}
         self.full = False
+        self.gate = threading.Event()
+        self.gate.set()
 
     def worker(self, delay: float = 0.0) -> Worker:
         actions = {name: Action(self._do, self._settle) for name in ("one", "two", "three")}
@@ -55,6 +57,7 @@ class _Work:
             return session.scalars(sa.select(Operation).where(Operation.action == action)).one()
 
     def _do(self, operation: Operation) -> None:
+        assert self.gate.wait(20)
         self.done.append(operation.action)
         if self.failing.get(operation.action):
             raise self.failing[operation.action].pop()
@@ -127,9 +130,11 @@ def test_another_try(work: _Work, failures: int, status: str) -> None:
 
 def test_later(work: _Work) -> None:
     """With a delay, operations are done after the answer."""
-    delayed = work.worker(0.2)
+    delayed = work.worker(0.01)
+    work.gate.clear()
     delayed.begin(work.add("one", "two"))
     assert work.done == []
+    work.gate.set()
     until(lambda: work.statuses() == ["finished"] * 2)
     delayed.close()
 
