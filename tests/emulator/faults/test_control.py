@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,22 @@ def _set(api: Client, faults: Any) -> Any:
 
 def _names(project: Project) -> list[str]:
     return sorted(branch["name"] for branch in project.branches())
+
+
+def _asked(api: Client, method: str, path: str) -> list[dict[str, Any]]:
+    """What was asked of a path, as the emulator has written it down."""
+    asked = api.control("GET", "requests")["requests"]
+    return [one for one in asked if (one["method"], one["path"]) == (method, path)]
+
+
+def _leave(api: Client, path: str, body: Any) -> None:
+    """Ask for something, and hang up once the emulator has taken note."""
+    base = api.http.base_url
+    connection = http.client.HTTPConnection(base.host, base.port, timeout=60)
+    headers = {"Authorization": api.http.headers["Authorization"]}
+    connection.request("POST", f"{base.path.rstrip('/')}{path}", json.dumps(body), headers)
+    until(lambda: _asked(api, "POST", path))
+    connection.close()
 
 
 def test_health(api: Client) -> None:
@@ -147,14 +166,12 @@ def test_a_create_whose_answer_is_lost(project: Project, effect: dict[str, Any])
 
 def test_a_create_whose_client_gives_up(project: Project) -> None:
     """A branch is made after its client has gone, once, and the list of what was asked says when."""
-    api = project.client
-    last = max((one["number"] for one in api.control("GET", "requests")["requests"]), default=0)
-    _set(api, {"method": "POST", "path": f"{project.path}/branches", "delay_before": 0.3})
-    with pytest.raises(httpx2.ReadTimeout):
-        api.http.post(f"projects/{project.id}/branches", json={"branch": {"name": "late"}}, timeout=0.1)
-    until(lambda: _names(project) == ["late", "main"])
-    asked = api.control("GET", f"requests?since={last}")["requests"]
-    [late] = [one for one in asked if one["method"] == "POST" and one["path"] == f"{project.path}/branches"]
+    path = f"{project.path}/branches"
+    _set(project.client, {"method": "POST", "path": path, "delay_before": 0.3})
+    _leave(project.client, path, {"branch": {"name": "late"}})
+    until(lambda: all(one["ended"] for one in _asked(project.client, "POST", path)))
+    assert _names(project) == ["late", "main"]
+    [late] = _asked(project.client, "POST", path)
     assert late["status"] == 201
     assert datetime.fromisoformat(late["ended"]) - datetime.fromisoformat(late["started"]) > timedelta(seconds=0.3)
 
@@ -280,14 +297,9 @@ def test_stopping_ends_a_delay(own_emulator: Callable[..., Emulator]) -> None:
     emulator = own_emulator()
     api = emulator.client()
     _set(api, {"path": "/regions", "delay_after": 600})
-
-    def ask() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        delayed = pool.submit(api.get, "/regions")
+        until(lambda: _asked(api, "GET", "/regions"))
+        assert emulator.stop() == 0
         with pytest.raises(httpx2.TransportError):
-            api.get("/regions")
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    until(lambda: any(one["path"] == "/regions" for one in api.control("GET", "requests")["requests"]))
-    assert emulator.stop() == 0
-    thread.join(60)
-    assert not thread.is_alive()
+            delayed.result(60)

@@ -35,13 +35,15 @@ class _Handler(WSGIRequestHandler):
 
 @dataclass
 class World:
-    """A server whose requests are disturbed, and what it has done."""
+    """A server whose requests are disturbed, and what it has done; its work waits while `gate` is shut."""
 
     layer: Disturbing
     server: ThreadedWSGIServer
     done: list[str] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.gate.set()
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
 
     def stop(self) -> None:
@@ -96,6 +98,7 @@ def world() -> Iterator[World]:
 
     @app.route("/<path:path>", methods=["GET", "POST"])
     def work(path: str) -> tuple[dict[str, str], int]:
+        assert made.gate.wait(DEADLINE)
         made.done.append(path)
         return {"body": request.get_data(as_text=True), "id": request.headers.get("X-Request-ID", "")}, 201
 
@@ -189,8 +192,10 @@ def test_a_closed_connection(world: World, close: str, done: list[str], caplog: 
 def test_a_client_that_gives_up(world: World) -> None:
     """What was asked for happens after the client has gone."""
     world.set(delay_before=0.1)
+    world.gate.clear()
     world.leave(b'{"name": "late"}')
     assert world.done == []
+    world.gate.set()
     until(lambda: world.done == ["api/v2/given-up"])
 
 
