@@ -81,7 +81,7 @@ def test_an_endpoint_goes_on_after_its_sessions_were_ended(house: House) -> None
     """The port stays, and the next connection is a new session."""
     with house.connect():
         house.drop()
-        assert house.sessions() == 0
+        until(lambda: house.sessions() == 0)
         with house.connect() as session:
             assert session.execute("SELECT 1").fetchone() == (1,)
             assert house.sessions() == 1
