@@ -14,6 +14,7 @@ from tests.emulator import processes
 from tests.emulator.running import clean_environment, start_command, until
 
 import local_postgres
+from local_postgres import folders
 from neon_emulator.engine import ClusterFailed
 from neon_emulator.home import Home
 from neon_emulator.server import RequestFailed, Server
@@ -71,10 +72,17 @@ def test_exec_of_nothing_that_runs() -> None:
     assert err == "Error: no-such-command-anywhere cannot be run: No such file or directory.\n"
 
 
-def _supervisors(parent: int) -> list[str]:
-    """The command lines of a process's supervisors."""
-    commands = map(processes.command, processes.children(parent))
-    return [command for command in commands if "neon_emulator.supervisor" in command and "--home" in command]
+def _homes(emulator: int) -> list[Path]:
+    """The folders of a process's supervisors."""
+    commands = map(processes.command, processes.supervisors(emulator))
+    return [Path(command.split("--home ")[1].split()[0]) for command in commands if "--home " in command]
+
+
+def _left(home: Path) -> list[Path]:
+    """What there is of an emulator's folder, one that is being deleted included, and the folder of its sockets."""
+    found = list(home.parent.glob(f"{home.name}*"))
+    sockets = folders.socket_folder(home)
+    return [*found, sockets] if sockets.exists() else found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -84,13 +92,13 @@ def test_exec_that_is_ended_while_it_starts_runs_no_command(number: signal.Signa
     ran = tmp_path / "ran"
     code = f"import pathlib; pathlib.Path({str(ran)!r}).touch()"
     process = start_command("exec", "--", sys.executable, "-c", code)
-    until(lambda: _supervisors(process.pid))
-    home = Path(_supervisors(process.pid)[0].split("--home ")[1].split()[0])
+    until(lambda: _homes(process.pid))
+    (home,) = _homes(process.pid)
     for _ in range(100):
         process.send_signal(number)
     assert process.wait(60) == 128 + number
     assert not ran.exists()
-    assert not home.exists()
+    assert _left(home) == []
     assert process.stdout is not None
     process.stdout.close()
 
@@ -187,15 +195,15 @@ def test_exec_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     code = f"import os, time, pathlib; pathlib.Path({str(said)!r}).write_text(str(os.getppid())); time.sleep(600)"
     process = start_command("exec", "--", sys.executable, "-c", code)
     until(said.exists)
-    (supervisor,) = [pid for pid in processes.children(process.pid) if "supervisor" in processes.command(pid)]
-    home = Path(processes.command(supervisor).split("--home ")[1].split()[0])
-    command = next(pid for pid in processes.children(process.pid) if pid != supervisor)
+    (home,) = _homes(process.pid)
+    (command,) = set(processes.children(process.pid)) - set(processes.supervisors(process.pid))
     assert home.exists()
+    assert folders.socket_folder(home).exists()
     os.kill(process.pid, number)
     if number == signal.SIGKILL:
         os.kill(command, signal.SIGKILL)  # nobody is left to end it
     process.wait(60)
-    until(lambda: not home.exists())
+    until(lambda: _left(home) == [])
     until(lambda: not processes.of(home))
     assert process.stdout is not None
     process.stdout.close()
