@@ -30,6 +30,7 @@ _PAUSE_SECONDS = 1.0
 _CLOSED = "The emulator is being stopped."
 _NOT_STARTED = "The emulator's supervisor did not start:"
 _GONE = "The emulator's supervisor has ended before it answered, and a new one is starting: try again."
+_BROKEN = "The link to the emulator's supervisor has failed, which the log tells of: start the emulator anew."
 
 
 class Link:
@@ -113,6 +114,16 @@ class Link:
             _hang_up(child)
 
     def _watch(self) -> None:
+        """Keep a supervisor; where that fails in a way that nobody has foreseen, let nobody wait for one."""
+        try:
+            self._keep_one()
+        except Exception:  # noqa: BLE001 - whatever it is, those who wait would wait for ever
+            _log.exception("The link to the supervisor has failed")
+            self._give_up(_BROKEN)
+            _hang_up(self._child)
+            self._child.process.wait()
+
+    def _keep_one(self) -> None:
         """Read what supervisors answer, and start another where one has died; the first has to start well."""
         while True:
             child = self._child
@@ -135,9 +146,10 @@ class Link:
             adopter.start()
 
     def _read(self, link: socket.socket) -> None:
-        with link, suppress(OSError), link.makefile("rb") as lines:  # killed while it wrote, it has ended as well
+        with link, suppress(OSError), link.makefile("rb") as lines:
             for line in lines:
-                self._settle(json.loads(line))
+                if line.endswith(b"\n"):  # else it was killed while it wrote
+                    self._settle(json.loads(line))
 
     def _settle(self, answer: Mapping[str, Any]) -> None:
         with self._lock:

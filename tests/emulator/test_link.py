@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,11 +21,12 @@ from tests.emulator.clusters.support import DATABASE, OWNER, VERIFIER, folder
 from tests.emulator.running import until
 
 from neon_emulator import link as link_module
+from neon_emulator.child import Child
 from neon_emulator.engine import ClusterFailed, EngineGone, KnownCluster
 from neon_emulator.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
 
     from neon_emulator.engine import Made
@@ -43,6 +47,19 @@ def _new(link: Link) -> Made:
 
 def _kill(link: Link) -> None:
     os.kill(link._child.process.pid, signal.SIGKILL)
+
+
+def _answering(answer: str) -> Callable[..., Child]:
+    """How to start what reads a question, says so much, and ends."""
+    code = "import socket, sys; link = socket.socket(fileno=int(sys.argv[1])); link.recv(1000); "
+
+    def start(home: Path, *_: object) -> Child:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-c", f"{code} link.sendall({answer.encode()!r})", str(theirs.fileno())]
+            return Child(subprocess.Popen(command, pass_fds=(theirs.fileno(),)), ours, home / "supervisor.log", 0)
+
+    return start
 
 
 def test_a_session_that_outlives_its_supervisor_ends_without_an_error() -> None:
@@ -134,6 +151,34 @@ def test_what_is_asked_while_a_supervisor_is_replaced_waits_for_the_next() -> No
         assert put_off.get(timeout=60)
         gate.set()
         assert asked.result(60) == {}
+
+
+def test_half_an_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that is killed while it writes is replaced, as at any other moment."""
+    monkeypatch.setattr(link_module, "_PAUSE_SECONDS", 0.01)
+    with folder() as home:
+        with monkeypatch.context() as patch:
+            patch.setattr(Child, "start", _answering('{"id":1,"resu'))
+            link = Link(home, history_bytes=1 << 30)
+        link.after_restart(lambda: link.adopt([], []))
+        with pytest.raises(EngineGone, match="try again"):
+            link.adopt([], [])
+        until(lambda: _is_answered(link))
+        link.close()
+
+
+def test_a_link_that_fails_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever ends the reading of answers, who has asked and who asks later is told, and the log has the reason."""
+    with folder() as home:
+        monkeypatch.setattr(Child, "start", _answering('{"id":99,"result":null}\n'))
+        link = Link(home, history_bytes=1 << 30)
+        for _ in range(2):
+            with pytest.raises(EngineGone, match="start the emulator anew"):
+                link.adopt([], [])
+        with pytest.raises(EngineGone, match="start the emulator anew"):
+            link.endpoints()
+        link.close()
+    assert "KeyError: 99" in caplog.text
 
 
 def test_why_a_supervisor_does_not_start() -> None:
