@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from tests.emulator.clusters.support import copy, new, play
+from tests.emulator.clusters.support import OWNER, VERIFIER, copy, new, play
 
 from neon_emulator.engine import ClusterFailed, EndpointSpec
 from neon_emulator.front.certificate import load_or_make
+from neon_emulator.front.front import Refused
 from neon_emulator.supervisor.endpoints import Endpoints
 from neon_emulator.supervisor.process import Supervisor
 
@@ -65,6 +66,25 @@ def test_an_endpoint_whose_cluster_was_deleted_ends_nothing() -> None:
         await endpoints.set_clock(100)
         await endpoints.close("left")
         assert endpoints.statuses() == {}
+
+    play(story)
+
+
+def test_a_password_is_asked_of_a_server_that_has_ended() -> None:
+    """It is neither a wrong password nor a mistake of the emulator's, but a reason to try again."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        endpoints = _endpoints(clusters)
+        await endpoints.open(EndpointSpec("main", made.cluster))
+        await endpoints.start("main")
+        assert await endpoints.verifier("main", OWNER) == VERIFIER
+        await clusters._workshop.find(made.cluster).close(immediate=True)
+        for name in ("main", "deleted"):
+            with pytest.raises(Refused, match=f"The compute of {name} cannot say") as refused:
+                await endpoints.verifier(name, OWNER)
+            assert refused.value.sqlstate == "57P03"
+        await endpoints.close_all()
 
     play(story)
 

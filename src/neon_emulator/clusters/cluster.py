@@ -10,7 +10,7 @@ from local_postgres import Address
 from neon_emulator.clusters import catalog, postgres, server_settings
 from neon_emulator.clusters.initdb import SUPERUSER
 from neon_emulator.clusters.superuser import Superuser
-from neon_emulator.engine import ClusterFailed, ClusterMissing
+from neon_emulator.engine import ClusterFailed, ClusterMissing, ServerLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -158,8 +158,10 @@ class Cluster:
                 self._calm.set()
 
     async def verifier(self, role: str) -> str | None:
-        """The verifier of a role that may log in; None for any other role, and where the server does not run."""
-        return await self.superuser.verifier(role) if self.running else None
+        """The verifier of a role that may log in; None for any other. Where the server does not run: ServerLost."""
+        if not self.running:
+            raise ServerLost(f"The server of {self.id} does not run: start it again.")
+        return await self.superuser.verifier(role)
 
     async def busy(self) -> bool:
         """Whether a client is in a transaction."""

@@ -13,7 +13,7 @@ from neon_emulator.front.channel import Channel, Ended, connect
 from neon_emulator.front.messages import CANNOT_CONNECT_NOW, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
     from typing import Any
 
@@ -53,7 +53,11 @@ class Computes(Protocol):
         """The socket of an endpoint's server where that runs; it is never started."""
 
     async def verifier(self, endpoint: str, role: str) -> str | None:
-        """What an endpoint's server keeps of a role's password; None for no such role, or one without a password."""
+        """What an endpoint's server keeps of a role's password; None for no such role, or one without a password.
+
+        Raises:
+            Refused: where the server has ended since it was woken, or does not answer.
+        """
 
 
 async def undisturbed(work: Coroutine[Any, Any, _T]) -> _T:
@@ -64,11 +68,31 @@ async def undisturbed(work: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.shield(task)
 
 
-async def reach(computes: Computes, endpoint: str, backend: Backend, startup: bytes) -> tuple[Channel, bytes]:
+async def meet(computes: Computes, endpoint: str, role: str) -> tuple[Backend, str | None]:
+    """Wake an endpoint's server, and ask it for a role's verifier; one that is lost in between is woken again.
+
+    Raises:
+        Refused: where it cannot be had, or is lost for seconds.
+    """
+    limit = None
+    while True:
+        backend = await undisturbed(computes.wake(endpoint))
+        limit = limit or time.monotonic() + _CONNECT_SECONDS
+        try:
+            return backend, await undisturbed(computes.verifier(endpoint, role))
+        except Refused:
+            if time.monotonic() > limit:
+                raise
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def reach(
+    wake: Callable[[], Awaitable[Backend]], endpoint: str, backend: Backend, startup: bytes
+) -> tuple[Channel, bytes]:
     """Connect to an endpoint's server; one that was killed since it was woken is woken again.
 
     Args:
-        computes: who wakes it.
+        wake: wakes it, but for somebody who waits: it is cancelled with the waiting.
         endpoint: its id.
         backend: where the server is.
         startup: the packet that the session begins with.
@@ -85,10 +109,10 @@ async def reach(computes: Computes, endpoint: str, backend: Backend, startup: by
             return await _begin(backend.socket, startup)
         except (OSError, Ended, _NotNow) as error:
             if time.monotonic() > limit:
-                text = f"the compute of {endpoint} takes no connection ({error or 'it hung up'}): try again"
+                text = f"the compute of {endpoint} takes no connection ({str(error) or 'it hung up'}): try again"
                 raise Refused(CANNOT_CONNECT_NOW, text) from error
         await asyncio.sleep(_RETRY_SECONDS)
-        backend = await undisturbed(computes.wake(endpoint))
+        backend = await wake()
 
 
 async def _begin(socket: Path, startup: bytes) -> tuple[Channel, bytes]:

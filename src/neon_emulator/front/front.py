@@ -38,7 +38,7 @@ class Front:
     Args:
         computes: who knows the servers.
         certificate: what clients are shown.
-        patience: seconds that a client has until its password is proven, without those in which its server is woken.
+        patience: seconds that a client has until the server greets it, without those in which that is woken.
     """
 
     def __init__(self, computes: Computes, certificate: Certificate, *, patience: float = _PATIENCE) -> None:

@@ -31,7 +31,7 @@ _DRAIN_SECONDS = 2.0
 class House:
     """What all sessions share: who knows the servers, the certificate, and the seconds that a client has.
 
-    `patience` ends with the proof of the password; waking is not counted.
+    `patience` ends with the server's greeting; waking is not counted.
     """
 
     computes: Computes
@@ -140,25 +140,31 @@ class Session:
             if (socket := self._house.computes.awake(self._door.endpoint)) is not None:
                 await computes.cancel(socket, wish.packet)
             return None
-        backend = await self._wake()
-        verifier = await computes.undisturbed(self._house.computes.verifier(self._door.endpoint, wish.role))
+        backend, verifier = await self._meet(wish.role)
         await authenticate(self._client, wish.role, verifier, self._house.certificate)
         packet = wish.packet(backend.options)
-        self._server, said = await computes.reach(self._house.computes, self._door.endpoint, backend, packet)
+        self._server, said = await computes.reach(self._wake_again, self._door.endpoint, backend, packet)
         key = await computes.greeting(self._server, self._client, said)
         self._key = None if key is None else _Key(backend.socket, messages.cancel(key))
         return Relay(self._client, self._server, self._door.use)
 
-    async def _wake(self) -> Backend:
-        """The server, started where it sleeps; once more where all sessions were ended while it was."""
+    async def _meet(self, role: str) -> tuple[Backend, str | None]:
+        """The server, started where it sleeps, and a role's verifier; anew where all sessions were ended meanwhile."""
         self._wait_for_client(None)
         drops = -1
         while drops != self._door.drops:
             drops = self._door.drops
             self._door.use.last = time.monotonic()
-            backend = await computes.undisturbed(self._house.computes.wake(self._door.endpoint))
+            found = await computes.meet(self._house.computes, self._door.endpoint, role)
         self.is_placed = True
         self._door.use.last = time.monotonic()
+        self._wait_for_client(self._house.patience)
+        return found
+
+    async def _wake_again(self) -> Backend:
+        """The server, where it was lost since; not for a session that is ended, whose endpoint is to go to sleep."""
+        self._wait_for_client(None)
+        backend = await self._house.computes.wake(self._door.endpoint)
         self._wait_for_client(self._house.patience)
         return backend
 

@@ -139,7 +139,10 @@ class Endpoints:
 
     async def verifier(self, endpoint: str, role: str) -> str | None:
         """The verifier of a role's password, in an endpoint that was woken."""
-        return await self._clusters.verifier(self._find(endpoint).spec.cluster, role)
+        try:
+            return await self._clusters.verifier(self._find(endpoint).spec.cluster, role)
+        except (EngineError, OSError) as error:
+            raise Refused(_NOT_STARTED, f"The compute of {endpoint} cannot say who may log in: {error}") from error
 
     def _find(self, endpoint: str) -> _Endpoint:
         try:

@@ -23,7 +23,7 @@ from tests.emulator.clusters.support import (
     until,
 )
 
-from neon_emulator.engine import ClusterMissing
+from neon_emulator.engine import ClusterMissing, ServerLost
 
 if TYPE_CHECKING:
     from neon_emulator.clusters.clusters import Clusters
@@ -138,7 +138,8 @@ def test_a_server_is_busy_while_a_client_is_in_a_transaction() -> None:
         await clusters.release(await _held(clusters, made.cluster), linger=0)
         await until(lambda: clusters.running(made.cluster) is None)
         assert await clusters.busy(made.cluster) is False
-        assert await clusters.verifier(made.cluster, OWNER) is None
+        with pytest.raises(ServerLost, match="does not run"):  # which is not the same as no password
+            await clusters.verifier(made.cluster, OWNER)
 
     play(story)
 
