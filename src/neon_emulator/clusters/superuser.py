@@ -25,7 +25,10 @@ SELECT CASE WHEN %(wait)s THEN pg_terminate_backend(pid, 5000) ELSE pg_terminate
   WHERE backend_type = 'client backend' AND usename <> 'cloud_admin'
   AND (%(role)s::text IS NULL OR usename = %(role)s)
 """
-_VERIFIER = "SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin"
+_VERIFIER = """
+SELECT rolpassword FROM pg_authid
+  WHERE rolname = %s AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil >= now())
+"""
 
 _PATIENCE = 60.0
 _LOST = ("08", "57P")  # connection exceptions, and the server's being stopped or started
@@ -63,7 +66,7 @@ class Superuser:
         return await catalog.read(self.ask)
 
     async def verifier(self, role: str) -> str | None:
-        """The verifier of a role that may log in; None for any other."""
+        """The verifier of a role that may log in, and whose password is valid now; None for any other."""
         rows = await self.ask(_VERIFIER, [role])
         return rows[0][0] if rows else None
 

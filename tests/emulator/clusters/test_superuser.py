@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from tests.emulator.clusters.support import new, play
+from tests.emulator.clusters.support import OWNER, VERIFIER, new, play
 
 from neon_emulator.clusters import superuser
 from neon_emulator.engine import ClusterFailed, ServerLost
@@ -34,6 +34,22 @@ def test_what_counts_as_lost(error: type[psycopg.Error], lost: bool) -> None:
     with pytest.raises(ClusterFailed, match="It failed: why") as told, superuser.told("It failed"):
         raise error("why")
     assert isinstance(told.value, ServerLost) is lost
+
+
+@pytest.mark.parametrize(
+    ("until", "valid"), [("2020-01-01", False), ("2999-01-01", True), ("infinity", True), ("-infinity", False)]
+)
+def test_a_password_is_valid_until_its_time(until: str, valid: bool) -> None:
+    """One that Postgres would refuse as too old is refused."""
+
+    async def story(clusters: Clusters) -> None:
+        cluster = (await new(clusters)).cluster
+        await clusters.acquire(cluster)
+        await clusters._find(cluster).superuser.ask(f"ALTER ROLE {OWNER} VALID UNTIL '{until}'")
+        assert await clusters.verifier(cluster, OWNER) == (VERIFIER if valid else None)
+        await clusters.release(cluster)
+
+    play(story)
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
