@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - as above
 from typing import TYPE_CHECKING, Protocol
 
+import psycopg
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    import psycopg
+_LOST = ("08", "57P")  # connection exceptions, and the server's being stopped or started
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,17 @@ class EngineGone(EngineError):
     """The supervisor ended before it had answered; whether the work was done is not known."""
 
 
+def is_lost(error: Exception) -> bool:
+    """Whether whoever was asked has ended instead of answering, so that another try, which meets the next, makes sense.
+
+    Args:
+        error: the engine's, or Postgres's own from a session.
+    """
+    if isinstance(error, psycopg.OperationalError):
+        return error.sqlstate is None or error.sqlstate.startswith(_LOST)
+    return isinstance(error, (EngineGone, ServerLost))
+
+
 class Engine(Protocol):
     """What the API asks; every method returns when the work is done. Safe to be called by several threads."""
 
@@ -150,7 +163,7 @@ class Engine(Protocol):
     def new_cluster(self, *, owner: str, verifier: str, database: str) -> Made:
         """Make a cluster with an owner role and its database; its past is kept from now on.
 
-        `verifier` is the owner's password as SCRAM keeps it (`supervisor.scram.build_verifier`), never the password.
+        `verifier` is the owner's password as SCRAM keeps it (`front.scram.build_verifier`), never the password.
         """
 
     def branch_cluster(

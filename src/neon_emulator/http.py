@@ -54,7 +54,7 @@ def init_app(app: Flask) -> None:
     app.after_request(_name)
     app.register_error_handler(errors.Refusal, _from_refusal)
     app.register_error_handler(engine.EngineError, _from_engine)
-    app.register_error_handler(psycopg.OperationalError, _from_postgres)
+    app.register_error_handler(psycopg.Error, _from_postgres)
     app.register_error_handler(HTTPException, _from_http)
 
 
@@ -120,9 +120,11 @@ def _from_engine(error: engine.EngineError) -> Response:
     return _answer(STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR), str(error))
 
 
-def _from_postgres(error: psycopg.OperationalError) -> Response:
+def _from_postgres(error: psycopg.Error) -> Response:
     _log.error("%s %s: %s", request.method, request.path, error)
-    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "the branch's Postgres has ended meanwhile: try again")
+    if engine.is_lost(error):
+        return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "the branch's Postgres has ended meanwhile: try again")
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, error.diag.message_primary or str(error))
 
 
 def _from_http(error: HTTPException) -> Response:

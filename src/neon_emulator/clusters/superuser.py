@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from neon_emulator.clusters import catalog
-from neon_emulator.engine import ClusterFailed, ServerLost
+from neon_emulator.engine import ClusterFailed, ServerLost, is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ SELECT rolpassword FROM pg_authid
 """
 
 _PATIENCE = 60.0
-_LOST = ("08", "57P")  # connection exceptions, and the server's being stopped or started
 
 Row = tuple[Any, ...]
 Values = Sequence[object] | Mapping[str, object]
@@ -115,9 +114,8 @@ def told(what: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate.startswith(_LOST)):
-            raise ServerLost(f"{what}: {error}") from error
-        raise ClusterFailed(f"{what}: {error}") from error
+        kind = ServerLost if is_lost(error) else ClusterFailed
+        raise kind(f"{what}: {error}") from error
 
 
 async def connect(conninfo: str) -> psycopg.AsyncConnection[Row]:

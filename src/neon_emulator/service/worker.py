@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import psycopg
 import sqlalchemy as sa
 
-from neon_emulator.engine import EngineGone, ServerLost
+from neon_emulator.engine import is_lost
 from neon_emulator.state.models import CANCELLED, ERROR, FINISHED, RUNNING, SCHEDULING, UNFINISHED, Operation
 
 if TYPE_CHECKING:
@@ -180,8 +179,8 @@ class Worker:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._actions[operation.action].work(operation)
-            except (EngineGone, ServerLost, psycopg.OperationalError):
-                if attempt == _ATTEMPTS or self._closing.is_set():
+            except Exception as error:
+                if not is_lost(error) or attempt == _ATTEMPTS or self._closing.is_set():
                     raise
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from tests.emulator.api.support import project_row
@@ -126,6 +127,14 @@ def test_another_try(work: _Work, failures: int, status: str) -> None:
     work.worker().begin(work.add("one"))
     assert work.statuses() == [status]
     assert len(work.done) == min(failures + 1, 3)
+
+
+def test_no_other_try(work: _Work) -> None:
+    """What Postgres itself refuses is not asked of it again."""
+    work.failing["one"] = [psycopg.errors.DiskFull("no room") for _ in range(2)]
+    work.worker().begin(work.add("one"))
+    assert work.done == ["one"]
+    assert (work.row("one").status, work.row("one").error) == ("error", "no room")
 
 
 def test_later(work: _Work) -> None:
