@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_postgres import locks
@@ -17,7 +18,6 @@ from neon_emulator.engine import EngineGone
 if TYPE_CHECKING:
     import threading
     from collections.abc import Sequence
-    from pathlib import Path
 
 LOCK = "supervisor.lock"
 END_SECONDS = 90.0
@@ -85,10 +85,20 @@ def _run(home: Path, options: Sequence[str], link: int, lock: int, log: int) -> 
         stdout=log,
         stderr=log,
         cwd="/",
-        env=clean_environment() | {name: os.environ[name] for name in _KEPT if name in os.environ},
+        env=clean_environment() | _variables(),
         pass_fds=(link, lock),
         start_new_session=True,
     )
+
+
+def _variables() -> dict[str, str]:
+    """What a supervisor gets of the environment; from its own folder, a relative path would lead elsewhere."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    if folder := kept.get("POSTGRES_BIN"):
+        kept["POSTGRES_BIN"] = str(Path(folder).absolute())
+    if path := kept.get("PYTHONPATH"):
+        kept["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in path.split(os.pathsep))
+    return kept
 
 
 def _wait_for_lock(home: Path, giving_up: threading.Event) -> int:

@@ -20,6 +20,7 @@ from tests.emulator import processes
 from tests.emulator.clusters.support import DATABASE, OWNER, VERIFIER, folder
 from tests.emulator.running import until
 
+import local_postgres
 from neon_emulator import link as link_module
 from neon_emulator.child import Child
 from neon_emulator.engine import ClusterFailed, EngineGone, KnownCluster
@@ -209,6 +210,20 @@ def test_closing_while_a_supervisor_is_replaced() -> None:
             assert processes.of(home) == []
             with pytest.raises(EngineGone):
                 link.endpoints()
+
+
+def test_a_supervisor_finds_what_relative_paths_lead_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the environment names relative to the caller's folder is the same to the supervisor, which has another."""
+    processes.needs_proc()
+    (tmp_path / "bin").symlink_to(local_postgres.find_binaries().folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POSTGRES_BIN", "bin")
+    monkeypatch.setenv("PYTHONPATH", f"more{os.pathsep}{os.environ.get('PYTHONPATH', '/nowhere')}")
+    with folder() as home, _linked(home) as link:
+        link.adopt([], [])
+        given = Path(f"/proc/{link._child.process.pid}/environ").read_text()
+    assert f"POSTGRES_BIN={tmp_path}/bin\0" in given
+    assert f"PYTHONPATH={tmp_path}/more{os.pathsep}/" in given
 
 
 def test_a_supervisor_may_open_many_files() -> None:
