@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import signal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _PLANS = ("free", "launch", "scale")
 _HISTORY_MIB = 1024
 _SIGNALLED = 128
+_EXTRA = "cryptography"  # the supervisor alone imports it, too late for one line of error
 
 _plan = click.option(
     "--plan", type=click.Choice(_PLANS), default="scale", show_default=True, help="Whose limits count."
@@ -109,13 +111,10 @@ def execute(
 
 @contextmanager
 def _running(data: Path | None, *, port: int, plan: str, branch_delay: float, history_size: int) -> Iterator[Server]:
-    try:
-        from neon_emulator.server import SERVER_ERRORS, Server
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"The emulator needs {error.name}: install it with pip install 'questions[emulator]'."
-        ) from error
+    if importlib.util.find_spec(_EXTRA) is None:
+        raise click.ClickException(f"The emulator needs {_EXTRA}: install it with pip install 'questions[emulator]'.")
     from neon_emulator.home import Home
+    from neon_emulator.server import SERVER_ERRORS, Server
 
     try:
         with _told():

@@ -127,6 +127,15 @@ def test_exec_that_cannot_start_leaves_nothing(variables: dict[str, str], said: 
     assert not Path(missing.read_text()).exists()
 
 
+def test_an_extra_that_is_not_installed() -> None:
+    """What the supervisor would miss is one line of error that names the remedy."""
+    code = "import sys; sys.modules['cryptography'] = None; from neon_emulator.cli import main; main()"
+    command = [sys.executable, "-c", code, "exec", "--", "true"]
+    shown = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
+    remedy = "install it with pip install 'questions[emulator]'"
+    assert (shown.returncode, shown.stderr) == (1, f"Error: The emulator needs cryptography: {remedy}.\n")
+
+
 def test_variables_of_psql_do_not_lead_a_load_elsewhere(tmp_path: Path) -> None:
     """What the caller's environment tells psql, and no other client, has no effect on `--load`."""
     (tmp_path / "data.sql").write_text("CREATE TABLE t AS SELECT 1;\n")
