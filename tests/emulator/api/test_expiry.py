@@ -31,6 +31,7 @@ def moved(movable: Client) -> Iterator[Project]:
     """A project in an emulator whose clock is moved."""
     project = movable.project()
     yield project
+    project.settle()  # what expires by itself may be just about to be deleted
     movable.delete(project.path)
 
 
