@@ -27,10 +27,22 @@ if TYPE_CHECKING:
     from local_postgres import Account
     from neon_emulator.clusters.superuser import Row
     from neon_emulator.clusters.wal import Label
+    from neon_emulator.engine import Catalog
 
 # What Postgres makes anew when it starts, or reads only from a server that was stopped.
 _EMPTY = {"pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"}
 _LEFT_OUT = {"pg_wal", "backup_label", "backup_label.old", "postmaster.opts", "postmaster.pid", "recovery.done"}
+# An error that reached the session would take its temporary slot away, and with that the log that the copy needs.
+_TRY_LOCK = """
+DO $$ BEGIN
+  LOCK TABLE pg_authid, pg_database IN SHARE MODE NOWAIT;
+EXCEPTION WHEN lock_not_available THEN NULL;
+END $$
+"""
+_IS_LOCKED = """
+SELECT count(*) = 2 FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'ShareLock'
+  AND relation IN ('pg_authid'::regclass, 'pg_database'::regclass)
+"""
 _CONTROL = "global/pg_control"
 _TRIES = 100
 
@@ -56,7 +68,8 @@ async def copy_running(conninfo: str, source: Path, target: Path, account: Accou
         whole: whether the copy comes with the write-ahead log that its recovery needs.
 
     Returns:
-        What was copied; `rest` is None where roles or databases changed meanwhile, and for a copy that is not whole.
+        What was copied; `rest` is None where roles or databases were just being changed, and for a copy that is not
+        whole.
 
     Raises:
         ClusterFailed: where the server or the copy fails.
@@ -64,14 +77,15 @@ async def copy_running(conninfo: str, source: Path, target: Path, account: Accou
     async with backup_session(conninfo) as session:
         await session.execute("SELECT pg_backup_start('copy', true)")
         await _copy_files(source, target, account)
-        before = await _read(session) if whole else None
-        stop, label_text, now = await _stop(session)
+        async with session.transaction():
+            held = await _hold(session) if whole else None
+            stop, label_text, now = await _stop(session)
         label = wal.parse_label(label_text)
-        after = await _read(session) if whole else None
         write_file(target / "backup_label", label_text, account)
         if whole:
             await _copy_wal(source / "pg_wal", target / "pg_wal", label, stop, account)
-    return Taken(label, stop, now, _agreed(before, after, stop, now))
+    rest = None if held is None else Rest(held, wal.format_lsn(stop), now)
+    return Taken(label, stop, now, rest)
 
 
 async def copy_resting(source: Path, target: Path, account: Account) -> None:
@@ -89,24 +103,23 @@ async def backup_session(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection
             yield session
 
 
-async def _read(session: psycopg.AsyncConnection[Row]) -> Rest:
+async def _hold(session: psycopg.AsyncConnection[Row]) -> Catalog | None:
+    """What the server holds, until the transaction ends; None where roles or databases are just being changed."""
+    await session.execute(_TRY_LOCK)
+    [(held,)] = await (await session.execute(_IS_LOCKED)).fetchall()
+    if not held:
+        return None
+
     async def ask(query: str) -> list[Row]:
         return await (await session.execute(query.encode())).fetchall()
 
-    return await catalog.read(ask)
+    return (await catalog.read(ask)).catalog
 
 
 async def _stop(session: psycopg.AsyncConnection[Row]) -> tuple[int, str, datetime]:
     cursor = await session.execute("SELECT lsn::text, labelfile, clock_timestamp() FROM pg_backup_stop(false)")
     [(lsn, label, now)] = await cursor.fetchall()
     return wal.parse_lsn(lsn), label, now.astimezone(UTC)
-
-
-def _agreed(before: Rest | None, after: Rest | None, stop: int, now: datetime) -> Rest | None:
-    if before is None or after is None:
-        return None
-    same = before.catalog.roles == after.catalog.roles and before.catalog.databases == after.catalog.databases
-    return Rest(before.catalog, wal.format_lsn(stop), now) if same else None
 
 
 async def _copy_files(source: Path, target: Path, account: Account) -> None:

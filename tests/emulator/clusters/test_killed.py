@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.emulator.clusters.support import ask, copy, folder, new, place, play, processes
+from tests.emulator.clusters.support import ask, copy, folder, new, play, processes
 
 import local_postgres
 import neon_emulator
@@ -113,12 +113,9 @@ def test_what_was_half_made_is_gone_and_only_that() -> None:
         await copy(clusters, made.cluster)
         for name in ("half", "0123.gone-4567"):
             folders.make_private(clusters._workshop.folder / name, default_account())
-        gone = place(clusters, known[0]) / "history.gone-89ab"
-        folders.make_private(gone, default_account())
 
     async def after(clusters: Clusters) -> None:
         assert {path.name for path in clusters._workshop.folder.iterdir()} == set(known)
-        assert not (place(clusters, known[0]) / "history.gone-89ab").exists()
         for cluster in known:
             assert await ask(clusters, cluster, "SELECT 1") == [1]
 
