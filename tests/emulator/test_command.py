@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import local_postgres
 from local_postgres import folders
 from neon_emulator.engine import ClusterFailed
 from neon_emulator.home import Home
-from neon_emulator.server import RequestFailed, Server
+from neon_emulator.server import SERVER_ERRORS, Server
 
 _SHOW = "import os, sys; print(*(os.environ[name] for name in sys.argv[1:]), sep='\\n')"
 _QUERY = "import os, psycopg; print(psycopg.connect(os.environ['DATABASE_URL']).execute('SELECT * FROM t').fetchall())"
@@ -146,13 +147,13 @@ def test_variables_of_psql_do_not_lead_a_load_elsewhere(tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
 
 
-def test_the_api_refuses_the_commands_own_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no project can be made, the API's message is the error, and all is stopped."""
+def test_a_project_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no project can be made, the reason is one of the errors that the command tells, and all is stopped."""
     with Home.make_throwaway() as home:
         server = Server(home, port=0, plan="scale", branch_delay=0, history_bytes=1 << 30).start()
         try:
             monkeypatch.setattr(server._link, "new_cluster", _full)
-            with pytest.raises(RequestFailed, match="/projects is answered with 500: No space left on device"):
+            with pytest.raises(SERVER_ERRORS, match="No space left on device"):
                 server.create_project()
         finally:
             server.close()
@@ -229,6 +230,20 @@ def test_serve_prints_what_to_export(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     process.stdout.close()
+
+
+_ASK = """
+import json, os, urllib.request
+host, key = os.environ["NEON_API_HOST"], os.environ["NEON_API_KEY"]
+url = host.replace("/api/v2", "/_emulator/requests")
+print(urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})).read().decode())
+"""
+
+
+def test_the_command_asks_nothing_of_the_api() -> None:
+    """What was asked, in the list of requests, is what the command's own users have asked."""
+    out, _ = _exec("--", sys.executable, "-c", _ASK)
+    assert json.loads(out) == {"requests": []}
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""What becomes of signals while `exec` runs a command, or loads a file for it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.emulator import processes
+from tests.emulator.running import start_command, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ENDING = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+_ONE = """
+import signal, sys, time
+signal.signal({number}, lambda *_: sys.exit(7))
+print("ready", flush=True)
+time.sleep(600)
+"""
+_COUNT = """
+import signal, sys, time
+told = []
+def note(*_):
+    told.append(1)
+    print("told", flush=True)
+signal.signal(signal.SIGINT, note)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(len(told)))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@_ENDING
+def test_a_signal_reaches_the_command(number: signal.Signals) -> None:
+    """What the emulator alone is sent is the command's to answer, and its status counts."""
+    process = start_command("exec", "--", sys.executable, "-c", _ONE.format(number=number.value))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.wait(60) == 7
+    process.stdout.close()
+
+
+def test_ctrl_c_reaches_the_command_once() -> None:
+    """The terminal tells the command itself, so that the emulator does not tell it again."""
+    ours, theirs = pty.openpty()
+    process = start_command(
+        "exec",
+        "--",
+        sys.executable,
+        "-c",
+        _COUNT,
+        stdin=theirs,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.write(ours, b"\3")
+    assert process.stdout.readline() == "told\n"
+    process.terminate()
+    assert process.wait(60) == 1
+    process.stdout.close()
+    os.close(ours)
+    os.close(theirs)
+
+
+@_ENDING
+def test_a_load_is_ended(number: signal.Signals, tmp_path: Path) -> None:
+    """A signal that comes while a file is loaded ends all in order, and the command never runs."""
+    processes.needs_proc()
+    (tmp_path / "long.sql").write_text("SELECT pg_sleep(600)")
+    command = ("exec", "--load", tmp_path / "long.sql", "--", sys.executable, "-c", "print('ran')")
+    process = start_command(*command, stderr=subprocess.PIPE)
+    until(lambda: any("/psql " in processes.command(pid) for pid in processes.children(process.pid)))
+    process.send_signal(number)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 128 + number
