@@ -63,10 +63,11 @@ def test_ctrl_c_reaches_the_command_once() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    os.write(ours, b"\3")
-    assert process.stdout.readline() == "told\n"
+    for _ in range(20):  # two that come at the same time may be one
+        os.write(ours, b"\3")
+        assert process.stdout.readline() == "told\n"
     process.terminate()
-    assert process.wait(60) == 1
+    assert process.wait(60) == 20
     process.stdout.close()
     os.close(ours)
     os.close(theirs)
