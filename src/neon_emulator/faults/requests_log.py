@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
+
+from neon_emulator import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,7 @@ LONGEST_BODY = 16_384
 
 _MASK = "***"
 _SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential|authorization", re.IGNORECASE)
-_IN_URL = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
+_IN_URL = re.compile(r"(://[^\s:/@]*:)[^\s/]+@")  # up to the last @ of the authority: a password may have one
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def readable_body(body: bytes) -> object:
     if len(body) > LONGEST_BODY:
         return None
     try:
-        return masked(json.loads(body))
+        return masked(strict_json.loads(body))
     except (ValueError, RecursionError):  # a body that nobody can read is nobody's to keep
         return None
 

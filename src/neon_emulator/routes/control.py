@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import Blueprint, current_app, request
 from marshmallow import Schema, ValidationError
 
+from neon_emulator import strict_json
+from neon_emulator.engine import EngineGone, ServerLost
 from neon_emulator.errors import InvalidRequest, NotAllowed
 from neon_emulator.faults.layer import Disturbing
 from neon_emulator.faults.rules import Effect, Fault
@@ -100,7 +101,11 @@ def move_clock() -> ResponseReturnValue:
     """Move the clock on; answered when everything that is due by then has been done."""
     clock = emulation().clock
     clock.advance(_seconds(_loaded(ClockSchema(), _json()), clock))
-    emulation().tick()
+    try:
+        emulation().tick()
+    except (EngineGone, ServerLost) as error:
+        text = f'{error} The clock was moved before: send {{"advance": 0}}, since the same request moves it once more.'
+        raise type(error)(text) from error
     return show_clock()
 
 
@@ -126,7 +131,7 @@ def _json() -> object:
         InvalidRequest: where it is no JSON.
     """
     try:
-        return json.loads(request.get_data())
+        return strict_json.loads(request.get_data())
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"invalid request: decode application/json: {error}") from error
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from flask import request
 from marshmallow import ValidationError
 
+from neon_emulator import strict_json
 from neon_emulator.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
     if not data:
         raise InvalidRequest("invalid request: decode request: body required")
     try:
-        value = json.loads(data)
+        value = strict_json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"invalid request: decode application/json: {error}") from error
     if not isinstance(value, dict):

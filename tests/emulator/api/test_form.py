@@ -105,6 +105,8 @@ def test_outside_of_the_api(emulator: Emulator) -> None:
         ('{"project": {"branch": {"annotations": 1}}}', "project.branch.annotations (must be an object)"),
         ("{", "invalid request: decode application/json: "),
         ("[]", "the body must be an object"),
+        ('{"project": {"branch": {"annotations": {"a": NaN}}}}', "NaN is not a number that JSON can have"),
+        ('{"project": {"branch": {"annotations": {"a": 1e999}}}}', "1e999 is not a number that JSON can have"),
         ("[" * 100_000, "invalid request: decode application/json: "),
         ("", "body required"),
     ],

@@ -140,7 +140,7 @@ def test_a_fault_that_is_none(api: Client, fault: object, said: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["faults", "clock"])
-@pytest.mark.parametrize("body", [b"{", b"", b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("body", [b"{", b"", b"[" * 100_000, b"\xff", b"[NaN]", b"-1e999"])
 def test_what_is_no_json(api: Client, path: str, body: bytes) -> None:
     """A body that is no JSON is refused in the API's shape."""
     answer = api.http.post(_url(api, path), content=body)

@@ -66,6 +66,8 @@ def test_the_oldest_are_forgotten() -> None:
         ({"project": {"store_passwords": True}}, {"project": {"store_passwords": True}}),
         ([{"token": {"a": "s3cret"}}], [{"token": "***"}]),
         ({"url": "postgresql://a:s3cret@here/b"}, {"url": "postgresql://a:***@here/b"}),
+        ({"url": "postgresql://a:s3@cr@et@here/b@c"}, {"url": "postgresql://a:***@here/b@c"}),
+        ({"said": "x://a:s3cret@b y://c:s3@cret@d"}, {"said": "x://a:***@b y://c:***@d"}),
         ({"name": "a:b@c"}, {"name": "a:b@c"}),
         ("text", "text"),
     ],
@@ -75,7 +77,9 @@ def test_a_body_without_secrets(body: object, written: object) -> None:
     assert readable_body(json.dumps(body).encode()) == written
 
 
-@pytest.mark.parametrize("body", [b"", b"no JSON: s3cret", b"\xff", b"[" * 10_000, b'"' + b"a" * LONGEST_BODY + b'"'])
+@pytest.mark.parametrize(
+    "body", [b"", b"no JSON: s3cret", b"\xff", b"[" * 10_000, b"[NaN]", b'"' + b"a" * LONGEST_BODY + b'"']
+)
 def test_a_body_that_is_not_kept(body: bytes) -> None:
     """What is no JSON, or too long, or too deep, is left out."""
     assert readable_body(body) is None
