@@ -17,7 +17,7 @@ from tests.emulator.running import clean_environment, start_command
 import neon_emulator
 from neon_emulator.app import SECTIONS
 from neon_emulator.cli import main
-from neon_emulator.faults.schemas import FaultSchema
+from neon_emulator.faults.schemas import ClockSchema, FaultSchema, SinceSchema
 from neon_emulator.routes import control
 
 PAGE = (Path(neon_emulator.__file__).parent / "README.md").read_text("utf-8")
@@ -86,9 +86,9 @@ def test_every_control_is_explained(rule: str) -> None:
     assert re.search(rf"`(GET|POST) {rule}`", PAGE)
 
 
-@pytest.mark.parametrize("field", sorted(FaultSchema().fields))
-def test_every_key_of_a_fault_is_explained(field: str) -> None:
-    """The page names each key of a fault."""
+@pytest.mark.parametrize("field", sorted(FaultSchema().fields | ClockSchema().fields | SinceSchema().fields))
+def test_every_key_of_the_control_is_explained(field: str) -> None:
+    """The page names each key of a fault, of a move of the clock, and of the list of requests."""
     assert re.search(rf"`{field}`|\"{field}\"", PAGE)
 
 
