@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from neon_emulator.engine import Engine
     from neon_emulator.settings import Settings
 
-_LARGEST_BODY = 1024 * 1024
 SECTIONS = (branches, databases, endpoints, operations, projects, roles, users)
 
 
@@ -34,7 +33,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
         neon_emulator.state.store.UnknownState: where another version of the emulator has written the state.
     """
     app = Flask("neon_emulator", static_folder=None)
-    app.config |= {"MAX_CONTENT_LENGTH": _LARGEST_BODY, "PROVIDE_AUTOMATIC_OPTIONS": False}
+    app.config |= {"MAX_CONTENT_LENGTH": http.LARGEST_BODY, "PROVIDE_AUTOMATIC_OPTIONS": False}
     cast("DefaultJSONProvider", app.json).sort_keys = False
     http.init_app(app)
     for section in SECTIONS:

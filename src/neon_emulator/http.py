@@ -11,16 +11,21 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 import psycopg
-from flask import Flask, Response, current_app, g, json, request
+from flask import current_app, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from neon_emulator import engine, errors
+from neon_emulator.faults import answers
 
 if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug import Response
+
     from neon_emulator.service.emulation import Emulation, Service
 
 API = "/api/v2"
 EXTENSION = "neon_emulator"
+LARGEST_BODY = 1 << 20
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d{1,5})?", re.ASCII)
@@ -78,9 +83,13 @@ def check_key() -> None:
         raise errors.NotAuthenticated("authentication is required: send the key as Authorization: Bearer <key>")
 
 
+def request_id(given: str) -> str:
+    """The id that a request is known by: the one that its client gave where that is sane, else a new one."""
+    return given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+
+
 def _check() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+    g.request_id = request_id(request.headers.get("X-Request-ID", ""))
     # A page of the web can have its own host's name lead here, and would then be let in.
     if not _is_loopback(request.headers.get("Host", "")):
         raise errors.ForeignHost(f"the emulator is on 127.0.0.1 alone, and the Host is {request.headers.get('Host')}")
@@ -106,7 +115,7 @@ def _is_known(header: str) -> bool:
 
 
 def _name(answer: Response) -> Response:
-    answer.headers["x-neon-ret-request-id"] = g.request_id
+    answer.headers[answers.REQUEST_ID] = g.request_id
     answer.headers.add(*_PRIVATE)
     return answer
 
@@ -139,5 +148,4 @@ def _from_http(error: HTTPException) -> Response:
 
 
 def _answer(status: HTTPStatus, message: str, code: str = "") -> Response:
-    body = {"request_id": g.request_id, "code": code, "message": message}
-    return current_app.response_class(json.dumps(body), status=status, content_type="application/json")
+    return answers.error(status, message, g.request_id, code)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import socket
 import threading
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -19,16 +17,13 @@ from werkzeug.exceptions import HTTPException
 from neon_emulator.faults import answers
 from neon_emulator.faults.requests_log import Asked, RequestsLog, readable_body, readable_query
 from neon_emulator.faults.rules import Effect, Faults
-from neon_emulator.http import API
+from neon_emulator.http import API, LARGEST_BODY, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-LARGEST_BODY = 1_048_576
-
 _NOTHING = Effect()
-_SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 _BROKEN = 500
 
 
@@ -65,11 +60,12 @@ class Disturbing:
 
     def _answer(self, environ: WSGIEnvironment, path: str) -> Response:
         interrupted = self._interrupted  # before the request can be seen by whoever interrupts it
-        request_id = _named(environ)
+        # The application is told it too, and makes no other.
+        name = environ["HTTP_X_REQUEST_ID"] = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         try:
             body = _read(environ)
         except HTTPException as error:  # too long, or the client has gone before it was complete
-            return answers.error(error.code or _BROKEN, error.description or "", request_id)
+            return answers.error(error.code or _BROKEN, error.description or "", name)
         fault = self.faults.meet(environ["REQUEST_METHOD"], path)
         number = self.log.begin(replace(_asked(environ, path, body), fault=fault.id if fault else None))
         status: int | Literal["closed"] = _BROKEN
@@ -91,8 +87,8 @@ class Disturbing:
             raise _Closed("A fault has closed the connection.")
         if effect.status is None:
             return response
-        request_id = environ["HTTP_X_REQUEST_ID"]
-        return answers.answer(effect.status, request_id, body=effect.body, retry_after=effect.retry_after)
+        name = environ["HTTP_X_REQUEST_ID"]
+        return answers.answer(effect.status, name, body=effect.body, retry_after=effect.retry_after)
 
 
 class _Closed(ConnectionAbortedError):
@@ -110,14 +106,6 @@ def _hang_up(environ: WSGIEnvironment) -> None:
     if isinstance(connection, socket.socket):
         with contextlib.suppress(OSError):  # the client has closed it first
             connection.shutdown(socket.SHUT_RDWR)
-
-
-def _named(environ: WSGIEnvironment) -> str:
-    """The id that a request is known by: the client's where it is sane, else one that the application gets too."""
-    given = str(environ.get("HTTP_X_REQUEST_ID", ""))
-    if not _SANE_ID.fullmatch(given):
-        given = environ["HTTP_X_REQUEST_ID"] = str(uuid.uuid4())
-    return given
 
 
 def _read(environ: WSGIEnvironment) -> bytes:

@@ -106,7 +106,22 @@ def _project(row: Project, plan: str) -> dict[str, Any]:
 
 def branch(row: Branch) -> dict[str, Any]:
     """A branch."""
-    answer = {
+    optional = {
+        "parent_id": row.parent_id,
+        "parent_lsn": row.parent_lsn,
+        "parent_timestamp": row.parent_timestamp and exact(row.parent_timestamp),
+        "pending_state": row.pending_state,
+        "expires_at": row.expires_at and second(row.expires_at),
+        "ttl_interval_seconds": row.ttl_interval_seconds,
+        "last_reset_at": row.last_reset_at and second(row.last_reset_at),
+        "recovery": row.deleted_at and _recovery(row.deleted_at, row.deletion_method),
+    }
+    return _branch(row) | {key: value for key, value in optional.items() if value is not None}
+
+
+def _branch(row: Branch) -> dict[str, Any]:
+    """What every branch has."""
+    return {
         **dict.fromkeys(_BRANCH_COUNTERS, 0),
         "id": row.id,
         "project_id": row.project_id,
@@ -123,25 +138,12 @@ def branch(row: Branch) -> dict[str, Any]:
         "init_source": row.init_source,
         "logical_size": row.logical_size,
     }
-    optional = {
-        "parent_id": row.parent_id,
-        "parent_lsn": row.parent_lsn,
-        "parent_timestamp": row.parent_timestamp and exact(row.parent_timestamp),
-        "pending_state": row.pending_state,
-        "expires_at": row.expires_at and second(row.expires_at),
-        "ttl_interval_seconds": row.ttl_interval_seconds,
-        "last_reset_at": row.last_reset_at and second(row.last_reset_at),
-    }
-    answer |= {key: value for key, value in optional.items() if value is not None}
-    if row.deleted_at is not None:
-        # The emulator deletes at once, so that nothing can be recovered from the moment on.
-        deleted = second(row.deleted_at)
-        answer["recovery"] = {
-            "deleted_at": deleted,
-            "recoverable_until": deleted,
-            "deletion_method": row.deletion_method,
-        }
-    return answer
+
+
+def _recovery(deleted_at: datetime, method: str | None) -> dict[str, Any]:
+    # The emulator deletes at once, so that nothing can be recovered from the moment on.
+    deleted = second(deleted_at)
+    return {"deleted_at": deleted, "recoverable_until": deleted, "deletion_method": method}
 
 
 def annotation(row: Branch) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from flask import Flask, request
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import create_environ, run_wsgi_app
 
-from neon_emulator.faults.layer import LARGEST_BODY, Disturbing
+from neon_emulator.faults.layer import Disturbing
 from neon_emulator.faults.rules import Effect, Fault
+from neon_emulator.http import LARGEST_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
