@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.emulator.clusters.support import ask, copy, folder, new, play, processes
+from tests.emulator.running import until
 
 import local_postgres
 import neon_emulator
@@ -21,7 +22,8 @@ from neon_emulator.engine import ClusterMissing, KnownCluster
 if TYPE_CHECKING:
     from neon_emulator.clusters.clusters import Clusters
 
-# Makes a root with a table, says its name, writes to it for ever, and makes branches for ever, saying each one's name.
+# Makes a root with a table and a note, says its name, writes to it for ever, and makes branches for ever, saying each
+# one's name.
 _SUPERVISOR = """
 import asyncio, json, sys
 from pathlib import Path
@@ -45,6 +47,8 @@ async def main():
     conninfo = clusters.conninfo(made.cluster, "neondb")
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as session:
         await session.execute("CREATE TABLE note (id serial PRIMARY KEY)")
+        await session.execute("INSERT INTO note DEFAULT VALUES")
+    print(json.dumps({"note": 1}), flush=True)
     print(json.dumps({"root": made.cluster}), flush=True)
     writing = asyncio.create_task(write(conninfo))
     while True:
@@ -83,6 +87,19 @@ def _names(said: list[dict[str, object]], kind: str) -> list[str]:
     return [str(word[kind]) for word in said if kind in word]
 
 
+def _noted_before(said: list[dict[str, object]]) -> dict[str, int]:
+    """How many notes were answered before each branch was asked for: when its root, or the branch before, was there."""
+    found: dict[str, int] = {}
+    notes = before = 0
+    for word in said:
+        notes += "note" in word
+        if "branch" in word:
+            found[str(word["branch"])] = before
+        if "note" not in word:
+            before = notes
+    return found
+
+
 @pytest.mark.parametrize("running", [False, True], ids=["stopped branches", "running branches"])
 def test_a_killed_supervisor_leaves_servers_to_nobody_and_loses_nothing(running: bool) -> None:
     """Its servers end with it; the next one finds every branch and every row that was answered, and nothing else."""
@@ -93,11 +110,10 @@ def test_a_killed_supervisor_leaves_servers_to_nobody_and_loses_nothing(running:
 
         async def story(clusters: Clusters) -> None:
             assert {path.name for path in clusters._workshop.folder.iterdir()} == {root, *branches}
-            [count] = await ask(clusters, root, "SELECT count(*) FROM note")
-            assert count >= len(_names(said, "note"))
-            for branch in branches:
-                [count] = await ask(clusters, branch, "SELECT count(*) FROM note")
-                assert count >= 0
+            for cluster, notes in {root: len(_names(said, "note")), **_noted_before(said)}.items():
+                found = await ask(clusters, cluster, "SELECT id FROM note ORDER BY id")
+                assert len(found) >= notes >= 1
+                assert found == list(range(1, len(found) + 1))
             await clusters.branch(root, at=None, verifiers={}, history=False)
 
         play(story, home, [KnownCluster(root, history=True), *(KnownCluster(each, history=False) for each in branches)])
@@ -170,8 +186,8 @@ def _outlive(cluster: Path) -> subprocess.Popen[bytes]:
         extra_groups=None if account.is_own else [],
     )
     os.close(lock)
-    while not _is_ready(cluster / "data" / "postmaster.pid"):
-        assert server.poll() is None
+    until(lambda: server.poll() is not None or _is_ready(cluster / "data" / "postmaster.pid"))
+    assert server.poll() is None
     return server
 
 
