@@ -24,12 +24,15 @@ from tests.emulator.clusters.support import (
     until,
 )
 
+from neon_emulator.clusters import postgres
 from neon_emulator.engine import ClusterFailed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from asyncio.subprocess import Process
+    from collections.abc import Sequence
 
     from neon_emulator.clusters.clusters import Clusters
+    from neon_emulator.clusters.postgres import Place
 
 linux_only = pytest.mark.skipif(not LINUX, reason="only Linux says what other processes do")
 
@@ -71,21 +74,19 @@ def test_a_server_that_is_killed_while_it_is_asked_is_not_busy() -> None:
     play(story)
 
 
-def test_a_server_that_is_killed_while_it_starts_is_started_again() -> None:
+def test_a_server_that_is_killed_while_it_starts_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill in the middle of a recovery is nobody's mistake: the recovery is begun anew."""
 
     async def story(clusters: Clusters) -> None:
         cluster = (await new(clusters)).cluster
-        pid_file = place(clusters, cluster) / "data" / "postmaster.pid"
         await grow(clusters, cluster, 60)
         await clusters.acquire(cluster)
-        first = server_pid(clusters, cluster)
-        os.kill(first, signal.SIGKILL)
+        os.kill(server_pid(clusters, cluster), signal.SIGKILL)
         await until(lambda: clusters.running(cluster) is None)
-        begun = asyncio.create_task(clusters.acquire(cluster))
-        await until(lambda: _starting(pid_file) not in {None, first})
-        os.kill(_starting(pid_file) or first, signal.SIGKILL)
-        await begun
+        launched = _killed_in_its_recovery(monkeypatch)
+        await clusters.acquire(cluster)
+        assert len(launched) == 2
+        assert launched[1] == server_pid(clusters, cluster)
         assert await ask(clusters, cluster, "SELECT count(*) FROM bulk") == [60_000]
         await clusters.release(cluster)
         await clusters.release(cluster)
@@ -93,10 +94,22 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again() -> None:
     play(story)
 
 
-def _starting(pid_file: Path) -> int | None:
-    """The pid of a server that is not ready yet."""
-    lines = pid_file.read_text().splitlines() if pid_file.exists() else []
-    return int(lines[0]) if lines and lines[7:8] != ["ready   "] and is_alive(int(lines[0])) else None
+def _killed_in_its_recovery(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Kill the next server that is launched as soon as it recovers; the pids of all that are launched from now on."""
+    launched: list[int] = []
+    launch = postgres._launch
+
+    async def noted(where: Place, options: Sequence[str]) -> Process:
+        process = await launch(where, options)
+        launched.append(process.pid)
+        if len(launched) == 1:
+            # Before anybody waits for it to be ready: even one that has recovered by now is killed while it starts.
+            await until(lambda: "redo starts at" in where.log.read_text())
+            os.kill(process.pid, signal.SIGKILL)
+        return process
+
+    monkeypatch.setattr(postgres, "_launch", noted)
+    return launched
 
 
 @linux_only
