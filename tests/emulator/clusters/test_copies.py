@@ -22,6 +22,7 @@ from tests.emulator.clusters.support import (
     place,
     play,
     trouble,
+    until,
 )
 
 from neon_emulator.clusters import copies
@@ -47,17 +48,19 @@ _SUM = "SELECT sum(money) FROM account"
 
 @asynccontextmanager
 async def _transfers(clusters: Clusters, cluster: str) -> AsyncIterator[None]:
-    """Transfers between two accounts, without pause."""
-    ending = asyncio.Event()
+    """Transfers between two accounts, without pause; the first has been made when the block begins."""
+    begun, ending = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
         async with client(clusters, cluster) as session:
             while not ending.is_set():
                 await session.execute(_TRANSFER)
+                begun.set()
 
     await ask(clusters, cluster, _ACCOUNTS)
     task = asyncio.create_task(work())
     try:
+        await until(lambda: begun.is_set() or task.done())
         yield
         assert not task.done()
     finally:

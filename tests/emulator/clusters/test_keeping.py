@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from neon_emulator.clusters.clusters import Clusters
 
 
+@pytest.fixture(autouse=True)
+def _tended_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is looked after when a test asks for it, and not in between."""
+    monkeypatch.setattr(clusters_module, "_TEND_SECONDS", 3600)
+
+
 def test_a_branch_has_no_history_unless_it_is_wanted() -> None:
     """A point of a cluster whose past is not kept is refused, and so is its window."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from tests.emulator.clusters.support import (
     client,
     conninfo,
     copy,
+    is_alive,
     new,
     place,
     play,
@@ -22,6 +24,7 @@ from tests.emulator.clusters.support import (
     server_pid,
     until,
 )
+from tests.emulator.processes import children
 
 from neon_emulator.engine import ClusterMissing, ServerLost
 
@@ -188,7 +191,9 @@ def test_an_idle_branch_takes_little_memory() -> None:
         branch = await copy(clusters, made.cluster)
         async with client(clusters, branch) as session:
             await session.execute("SELECT count(*) FROM bulk")
+            backend = session.info.backend_pid
         await clusters.acquire(branch)
+        await until(lambda: not is_alive(backend))
         assert 1 < _proportional_megabytes(server_pid(clusters, branch)) <= 30
 
     play(story)
@@ -215,14 +220,15 @@ async def _held(clusters: Clusters, cluster: str) -> str:
 
 
 def _proportional_megabytes(server: int) -> float:
-    family = {server}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        fields = status.read_text().rpartition(")")[2].split()
-        if int(fields[1]) == server:
-            family.add(int(status.parent.name))
-    kilobytes = 0
-    for pid in family:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        kilobytes += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    print("processes", len(family), "kilobytes", kilobytes)
-    return kilobytes / 1024
+    family = {pid: _proportional_kilobytes(pid) for pid in [server, *children(server)]}
+    print(family)
+    return sum(family.values()) / 1024
+
+
+def _proportional_kilobytes(pid: int) -> int:
+    """The proportional set size of a process; nothing where it has ended meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
