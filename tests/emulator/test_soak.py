@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx2
-import psycopg
 import pytest
 from tests.emulator import processes
 from tests.emulator.running import Client, Emulator, Project, until
 from tests.emulator.soak import MAKING, Branch, Model
+from tests.emulator.soak_client import ANSWER_SECONDS, WORKS, SoakClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,158 +26,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.soak
 
 _CLIENTS = 4
-_MOST = 12
-_RETRIED = {404, 422, 423, 503}
-_CONNECTING = 30
-_POINT = "SELECT clock_timestamp(), pg_current_wal_lsn()::text"
-
-
-class _Refused(Exception):
-    """The emulator was not there, or had something else to do: no wrong answer, and no success."""
-
-
-class _Worker:
-    """One client, which does one random thing after the other."""
-
-    def __init__(self, soak: _Soak, seed: int) -> None:
-        self.soak = soak
-        self.model = soak.model
-        self.random = random.Random(seed)  # noqa: S311 - repeatable on purpose
-        self.http = httpx2.Client(timeout=60, trust_env=False)
-
-    def run(self) -> None:
-        """Work until the time is over, or somebody has found a fault."""
-        works = [self.write] * 8 + [self.read] * 4 + [self.branch] * 3 + [self.past] * 2
-        works += [self.delete] * 3 + [self.reset, self.suspend, self.list]
-        while not self.soak.ended.is_set():
-            work = self.random.choice(works)
-            try:
-                work()
-            except (_Refused, psycopg.OperationalError, psycopg.InterfaceError) as error:
-                self.soak.count(f"{work.__name__}: {str(error).splitlines()[0][:90] if str(error) else 'no answer'}")
-                time.sleep(0.05)
-            except Exception:  # noqa: BLE001 - whatever it is, it ends the test
-                self.soak.fail(traceback.format_exc())
-            else:
-                self.soak.count(work.__name__)
-        self.http.close()
-
-    def write(self) -> None:
-        """Move an amount and write a number, in one transaction."""
-        branch = self.random.choice(self.model.all())
-        with self.model.held(branch) as held:
-            if not held:
-                return
-            number = self.model.number()
-            branch.tried.add(number)
-            with self._connect(branch) as connection, connection.transaction():
-                connection.execute("UPDATE accounts SET amount = amount - 1 WHERE id = 1")
-                connection.execute("INSERT INTO seen VALUES (%s)", [number])
-                connection.execute("UPDATE accounts SET amount = amount + 1 WHERE id = 2")
-            branch.certain.add(number)
-
-    def read(self) -> None:
-        """Check a branch."""
-        branch = self.random.choice(self.model.all())
-        with self.model.held(branch) as held:
-            if held:
-                with self._connect(branch) as connection:
-                    branch.certain = branch.check(connection)
-
-    def branch(self) -> None:
-        """Make a branch at the head of a parent that others write to."""
-        parent = self.random.choice(self.model.all())
-        self._make(parent, set(parent.certain))
-
-    def past(self) -> None:
-        """Make a branch at a point of the first branch that was just read."""
-        first = self.model.all()[0]
-        with self._connect(first) as connection:
-            certain = set(first.certain)
-            when, lsn = connection.execute(_POINT).fetchall()[0]
-            tried = set(first.tried)
-        time.sleep(self.random.random())
-        at = self.random.choice([{"parent_timestamp": when.isoformat()}, {"parent_lsn": lsn}])
-        self._make(first, certain, tried, **at)
-
-    def _make(self, parent: Branch, certain: set[int], tried: set[int] | None = None, **at: Any) -> None:
-        if len(self.model.all()) >= _MOST:
-            return
-        name = f"b{self.model.number()}"
-        body = {"branch": {"name": name, "parent_id": parent.id, **at}, "endpoints": [{"type": "read_write"}]}
-        self.soak.names.add(name)
-        made = self._ask("POST", "/branches", body)["branch"]
-        branch = Branch(made["id"], name, parent.id, certain, set(parent.tried) if tried is None else tried)
-        with branch.lock:
-            self.model.add(branch)
-            with self._connect(branch) as connection:
-                branch.certain = branch.check(connection)
-
-    def delete(self) -> None:
-        """Delete a branch without children."""
-        leaves = self.model.leaves()
-        if len(leaves) < 3:
-            return
-        branch = self.random.choice(leaves)
-        with self.model.held(branch) as held:
-            if held:
-                self.model.deleting.add(branch.id)
-                self._ask("DELETE", f"/branches/{branch.id}")
-                self.model.remove(branch)
-
-    def reset(self) -> None:
-        """Reset a branch without children to its parent's head."""
-        leaves = self.model.leaves()
-        if not leaves:
-            return
-        branch = self.random.choice(leaves)
-        parent = next((one for one in self.model.all() if one.id == branch.parent), None)
-        with self.model.held(branch) as held:
-            if not held or parent is None:
-                return
-            before, certain = set(branch.certain), set(parent.certain)
-            branch.certain = before & certain  # until it is known whether it happened
-            try:
-                self._ask("POST", f"/branches/{branch.id}/restore", {"source_branch_id": parent.id})
-            except _Refused:
-                branch.tried |= set(parent.tried)
-                raise
-            branch.certain, branch.tried = certain, set(parent.tried)
-            with self._connect(branch) as connection:
-                branch.certain = branch.check(connection)
-
-    def suspend(self) -> None:
-        """Suspend a compute in the middle of what others do."""
-        branch = self.random.choice(self.model.all())
-        for endpoint in self._ask("GET", f"/branches/{branch.id}/endpoints")["endpoints"]:
-            self._ask("POST", f"/endpoints/{endpoint['id']}/suspend")
-
-    def list(self) -> None:
-        """Everything that was answered for is listed."""
-        expected = {branch.id for branch in self.model.all()}
-        listed = {one["id"] for one in self._ask("GET", "/branches")["branches"]}
-        missing = {one for one in expected - listed if one not in self.model.deleting}
-        assert not missing, f"not listed: {missing}"
-
-    def _connect(self, branch: Branch) -> psycopg.Connection[Any]:
-        parameters = {"branch_id": branch.id, "database_name": "neondb", "role_name": "neondb_owner"}
-        uri = self._ask("GET", "/connection_uri", params=parameters)["uri"]
-        return psycopg.connect(uri, autocommit=True, connect_timeout=_CONNECTING)
-
-    def _ask(self, method: str, path: str, json: Any = None, **options: Any) -> Any:
-        exported = self.soak.emulator.exported
-        if not exported:
-            raise _Refused
-        url = f"{exported['NEON_API_HOST']}/projects/{self.soak.project}{path}"
-        headers = {"Authorization": f"Bearer {exported['NEON_API_KEY']}"}
-        try:
-            answer = self.http.request(method, url, headers=headers, json=json, **options)
-        except httpx2.HTTPError as error:
-            raise _Refused from error
-        if answer.status_code in _RETRIED:
-            raise _Refused(f"{answer.status_code} {answer.json()['message']}")
-        assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json() if answer.content else None
+_LONG_ENOUGH = 60.0
+"""Seconds in which every kind of work succeeds at least once."""
 
 
 class _Soak:
@@ -193,7 +44,8 @@ class _Soak:
         with project.connect() as connection:
             connection.execute(MAKING.encode())
         self.model.add(Branch(project.main, "main", None))
-        self.workers = [threading.Thread(target=_Worker(self, seed + n).run) for n in range(1, _CLIENTS + 1)]
+        clients = [SoakClient(self, seed + n) for n in range(1, _CLIENTS + 1)]
+        self.threads = [threading.Thread(target=client.run, daemon=True) for client in clients]
 
     def count(self, what: str) -> None:
         """Take down that something was done."""
@@ -208,28 +60,40 @@ class _Soak:
     def run(self, seconds: float) -> None:
         """Let the clients work, and kill something now and then."""
         limit = time.monotonic() + seconds
-        for worker in self.workers:
-            worker.start()
-        while time.monotonic() < limit and not self.ended.wait(self.random.uniform(2, 12)):
-            self._kill()
-        self.ended.set()
-        for worker in self.workers:
-            worker.join()
+        for thread in self.threads:
+            thread.start()
+        try:
+            while time.monotonic() < limit and not self.ended.wait(self.random.uniform(2, 12)):
+                self._kill()
+        except Exception:  # noqa: BLE001 - an emulator that does not start or stop is a fault like any other
+            self.fail(traceback.format_exc())
+        finally:
+            self.ended.set()
+            self._join()
+
+    def _join(self) -> None:
+        limit = time.monotonic() + ANSWER_SECONDS + 30
+        for thread in self.threads:
+            thread.join(max(0.0, limit - time.monotonic()))
+            if thread.ident is not None and (frame := sys._current_frames().get(thread.ident)):
+                self.fail("A client waits for ever:\n" + "".join(traceback.format_stack(frame)))
 
     def _kill(self) -> None:
-        home = Path(os.path.realpath(self.emulator.data))
+        home, emulator = _home(self.emulator), self.emulator
         what = self.random.choice(["emulator", "supervisor", "server", "server", "stop"])
         self.count(f"killed: {what}")
         if what == "emulator":
-            self.emulator.kill()
-            self.emulator.start()
+            emulator.kill()
+            emulator.start()
         elif what == "stop":
-            assert self.emulator.stop() == 0
-            self.emulator.start()
+            assert emulator.stop() == 0
+            emulator.start()
         else:
-            pids = processes.servers(home) if what == "server" else processes.of(home, "neon_emulator.supervisor")
+            assert emulator.process is not None
+            pids = processes.servers(home) if what == "server" else processes.supervisors(emulator.process.pid)
             if pids:
-                os.kill(self.random.choice(pids), signal.SIGKILL)
+                with suppress(ProcessLookupError):  # stopped meanwhile
+                    os.kill(self.random.choice(pids), signal.SIGKILL)
 
 
 def test_random_work_and_kills(own_emulator: Callable[..., Emulator]) -> None:
@@ -240,28 +104,53 @@ def test_random_work_and_kills(own_emulator: Callable[..., Emulator]) -> None:
     with emulator.client().http as http:
         soak = _Soak(emulator, Client(http).project(), seed)
     soak.run(seconds)
-    print(
-        f"seed {seed}, {seconds:.0f} s:", *(f"{count} {what}" for what, count in sorted(soak.counts.items())), sep="\n"
-    )
+    print(f"seed {seed}, {seconds:.0f} s:", *(f"{n} {what}" for what, n in sorted(soak.counts.items())), sep="\n")
     assert not soak.faults, "\n".join(soak.faults)
+    assert seconds < _LONG_ENOUGH or WORKS.keys() <= soak.counts.keys()
+    _check_the_end(soak)
+    emulator.kill()
+    until(lambda: not processes.of(_home(emulator)))
+    emulator.start()
     _check_the_end(soak)
 
 
 def _check_the_end(soak: _Soak) -> None:
-    """After a last restart: every branch with its data, no other folder, no other process."""
-    emulator = soak.emulator
-    emulator.kill()
-    home = Path(os.path.realpath(emulator.data))
-    until(lambda: not processes.of(home))
-    emulator.start()
-    with emulator.client().http as http:
+    """Nothing is under way any more, every branch has its data, and there is no other folder."""
+    home = _home(soak.emulator)
+    with soak.emulator.client().http as http:
         project = Project(Client(http), soak.project, {})
-        project.settle()
+        until(lambda: not {one["status"] for one in _operations(project)} & {"scheduling", "running"})
+        failed = [one for one in _operations(project) if one["status"] != "finished"]
+        assert not failed
         listed = {one["id"]: one["name"] for one in project.branches()}
         assert set(listed.values()) <= soak.names
-        assert {one.id for one in soak.model.all()} - set(listed) <= soak.model.deleting
-        for branch in soak.model.all():
-            if branch.id in listed:
-                with project.connect(branch.id) as connection:
-                    branch.check(connection)
-        assert len(list((home / "clusters").iterdir())) == len(listed)
+        known = {one.id: one for one in soak.model.all()}
+        assert {one for one in known.keys() - listed.keys() if not soak.model.may_be_gone(one)} == set()
+        for branch, name in listed.items():
+            _check(project, known.get(branch) or Branch(branch, name, None, set(), soak.model.all_numbers()))
+        until(lambda: len(list((home / "clusters").iterdir())) == len(listed))
+
+
+def _check(project: Project, branch: Branch) -> None:
+    path, parameters = f"{project.path}/connection_uri".lstrip("/"), {"branch_id": branch.id}
+    parameters |= {"database_name": "neondb", "role_name": "neondb_owner"}
+    # The last kill may only just have been.
+    until(lambda: project.client.http.get(path, params=parameters).status_code == 200)
+    with project.connect(branch.id) as connection:
+        branch.check(connection)
+
+
+def _operations(project: Project) -> list[dict[str, str]]:
+    """All operations, from all pages."""
+    found: list[dict[str, str]] = []
+    wish = {"limit": "1000"}
+    while True:
+        page = project.client.get(f"{project.path}/operations", params=wish)
+        found += page["operations"]
+        if len(page["operations"]) < 1000:
+            return found
+        wish["cursor"] = page["pagination"]["cursor"]
+
+
+def _home(emulator: Emulator) -> Path:
+    return Path(os.path.realpath(emulator.data))
