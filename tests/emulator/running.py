@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _SOURCE = Path(neon_emulator.__file__).resolve().parents[1]
 _SECONDS = 60.0
 
+NEVER_TOLD = ("password authentication failed", "internal error")
+"""What a client with the right password is not told, whatever has just been killed: it would not try again."""
+
 
 def until(condition: Callable[[], object], seconds: float = _SECONDS) -> None:
     """Wait for a condition."""

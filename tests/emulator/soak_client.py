@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx2
 import psycopg
+from tests.emulator.running import NEVER_TOLD
 from tests.emulator.soak import Branch
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _POINT = "SELECT clock_timestamp(), pg_current_wal_lsn()::text"
 _LOCKED, _GONE, _AGAINST_A_RULE, _UNAVAILABLE = 423, 404, 422, 503
 _EXPECTED = ("branch not ready yet", "has children", "outside of the history that is kept")
 _ID = re.compile(r"(?<=\b(?:br|ep)-)[a-z0-9-]+")
-_NEVER = ("password authentication failed", "internal error")
 
 
 class Unanswered(Exception):
@@ -93,7 +93,7 @@ class SoakClient:
     def _note(self, name: str, error: Exception) -> None:
         """Take down what was not done; where a client should never have been told so, it is a fault."""
         said = str(error)
-        if any(words in said for words in _NEVER):
+        if any(words in said for words in NEVER_TOLD):
             self.soak.fail(traceback.format_exc())
         outside = "outside of the history"
         reason = outside if outside in said else (said.splitlines() or ["no answer"])[0]
