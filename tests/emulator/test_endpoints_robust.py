@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from tests.emulator.clusters.support import OWNER, VERIFIER, copy, new, play
 
+from local_postgres.errors import FolderError
 from neon_emulator.engine import ClusterFailed, EndpointSpec
 from neon_emulator.front.certificate import load_or_make
 from neon_emulator.front.front import Refused
@@ -187,5 +188,24 @@ def test_a_session_of_the_api_does_not_wait_without_end() -> None:
         answer = await supervisor.answer({"id": 1, "call": "hold", "arguments": arguments})
         async with await psycopg.AsyncConnection.connect(answer["result"]) as session:
             assert await (await session.execute("SHOW lock_timeout")).fetchone() == ("30s",)
+
+    play(story)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), FolderError("a folder is gone")])
+def test_a_compute_that_cannot_be_started_says_why(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keeps its server from starting, its client is told as Postgres tells it, to try again later."""
+
+    async def fail(_: str) -> None:
+        raise error
+
+    async def story(clusters: Clusters) -> None:
+        endpoints = _endpoints(clusters)
+        await endpoints.open(EndpointSpec("full", "none"))
+        monkeypatch.setattr(clusters, "acquire", fail)
+        with pytest.raises(Refused) as refused:
+            await endpoints.wake("full")
+        assert (refused.value.sqlstate, str(error) in refused.value.message) == ("57P03", True)
+        await endpoints.close_all()
 
     play(story)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from local_postgres import LocalPostgresError
 from neon_emulator.engine import ClusterFailed, ClusterMissing, EndpointSpec, EndpointStatus, EngineError
 from neon_emulator.front.front import Backend, Front, Refused
 
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 _READ_ONLY = "-c default_transaction_read_only=on"
 _DISABLED = "55000"  # object_not_in_prerequisite_state
 _NOT_STARTED = "57P03"  # cannot_connect_now
+_TROUBLE = (EngineError, LocalPostgresError, OSError)  # a full disk, and the like
 
 
 @dataclass
@@ -128,7 +130,7 @@ class Endpoints:
         try:
             known = self._find(endpoint)
             socket = await self._awaken(known)
-        except EngineError as error:
+        except _TROUBLE as error:
             raise Refused(_NOT_STARTED, f"The compute of {endpoint} could not be started: {error}") from error
         return Backend(socket, _READ_ONLY if known.spec.read_only else "")
 
@@ -141,7 +143,7 @@ class Endpoints:
         """The verifier of a role's password, in an endpoint that was woken."""
         try:
             return await self._clusters.verifier(self._find(endpoint).spec.cluster, role)
-        except (EngineError, OSError) as error:
+        except _TROUBLE as error:
             raise Refused(_NOT_STARTED, f"The compute of {endpoint} cannot say who may log in: {error}") from error
 
     def _find(self, endpoint: str) -> _Endpoint:
