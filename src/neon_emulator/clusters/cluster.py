@@ -48,7 +48,7 @@ class Cluster:
         self._address = Address(str(place.sockets), place.number, SUPERUSER)
         self.superuser = Superuser(self._address.conninfo())
         self._server: Postgres | None = None
-        self._archiving = self._stopping = self._doomed = False
+        self._stopping = self._doomed = False
         self._changing = asyncio.Lock()
         self._holds = self._copies = 0
         self._calm = asyncio.Event()
@@ -69,7 +69,7 @@ class Cluster:
     @property
     def is_archiving(self) -> bool:
         """Whether its server puts the write-ahead log aside, and is not about to stop."""
-        return self.running and self._archiving and not self._stopping
+        return self.running and self.history is not None and not self._stopping
 
     def conninfo(self, database: str = "postgres") -> str:
         """The superuser's connection string."""
@@ -225,10 +225,9 @@ class Cluster:
         await self._calm.wait()
         self._check()
         catalog.forget(self.place.folder)
-        self._archiving = self.history is not None
         place = self.place
         options = server_settings.options(
-            place.binaries.version, place.sockets, place.number, archiving=self._archiving, extra=extra
+            place.binaries.version, place.sockets, place.number, archiving=self.history is not None, extra=extra
         )
         self._server = await postgres.Postgres.start(place, options)
         self._background(self._notice_end(self._server))

@@ -104,7 +104,7 @@ async def backup_session(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection
 
 
 async def _hold(session: psycopg.AsyncConnection[Row]) -> Catalog | None:
-    """What the server holds, until the transaction ends; None where roles or databases are just being changed."""
+    """What the server holds, until the transaction ends; None where somebody is at work on its roles or databases."""
     await session.execute(_TRY_LOCK)
     [(held,)] = await (await session.execute(_IS_LOCKED)).fetchall()
     if not held:

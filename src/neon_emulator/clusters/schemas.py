@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ _GUARD = re.compile(r"^\\(un)?restrict \w+\n", re.MULTILINE)
 
 # Behind a client's open transaction that changes a table it would wait for ever.
 _PG_DUMP = ("pg_dump", "--schema-only", "--lock-wait-timeout=30s")
+_SECONDS = 300.0  # it waits for a view's lock, too, and has no limit for that
 _WAITED = "canceling statement due to statement timeout"  # which pg_dump makes of it
 
 
@@ -59,8 +61,13 @@ async def give(cluster: Cluster, outline: Outline) -> None:
 
 async def _do(cluster: Cluster, program: str, *options: str, text: str | None = None) -> str:
     place = cluster.place
-    result = await run(place.account, place.binaries.tool(program), *options, text=text)
-    if _WAITED in result.complaints:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            result = await run(place.account, place.binaries.tool(program), *options, text=text)
+    except TimeoutError:
+        text = f"{program} has not ended in {_SECONDS:.0f} s: end the client's transaction that it may be waiting for."
+        raise ClusterBusy(text) from None
+    if program == "pg_dump" and _WAITED in result.complaints:
         raise ClusterBusy(
             f"A client's open transaction has locked a table for 30 s: end it, and try again.{tail(result.complaints)}"
         )

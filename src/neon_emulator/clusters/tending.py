@@ -59,10 +59,10 @@ class Tender:
         return wal.parse_lsn(str(now)) - history.bases[-1].start
 
     def _interval(self, history: History) -> int:
-        return min(self._limit, _INTERVAL if self._sharing else max(_INTERVAL, history.bases[-1].size))
+        # A base that has to be copied whole is not taken for less log than it has data.
+        return max(min(_INTERVAL, self._limit), history.bases[-1].size)
 
     def _least(self, history: History) -> int:
-        # A base that has to be copied whole is not taken for less log than it has data.
         return max(min(_INTERVAL, self._limit // 2), history.bases[-1].size)
 
     async def _take_base(self, cluster: Cluster, history: History) -> None:

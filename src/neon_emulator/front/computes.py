@@ -92,7 +92,7 @@ async def reach(
     """Connect to an endpoint's server; one that was killed since it was woken is woken again.
 
     Args:
-        wake: wakes it, but for somebody who waits: it is cancelled with the waiting.
+        wake: wakes it; a start that is given up when the session ends.
         endpoint: its id.
         backend: where the server is.
         startup: the packet that the session begins with.

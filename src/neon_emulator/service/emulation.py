@@ -100,10 +100,10 @@ class Emulation:
             self._sweep(thoroughly=next(self._beats) % _BEATS_TO_TIDY == 0)
 
     def _sweep(self, *, thoroughly: bool) -> None:
-        self._worker.resume_left()
         upkeep = self.service.upkeep
         upkeep.sweep()
         if thoroughly:
+            self._worker.resume_left()
             upkeep.prune()
             upkeep.measure()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from neon_emulator import names
+from neon_emulator.engine import EngineError, EngineGone
 from neon_emulator.errors import Busy, NotAllowed
 from neon_emulator.service import actions, endpoint_rows, find, identifiers, limits, making, pages
 from neon_emulator.service.endpoint_rows import PROVISIONER
@@ -124,7 +125,7 @@ class Projects:
                 for branch in branches:
                     core.take(session, claim, branch)
                 session.execute(sa.delete(Project).where(Project.id == project_id))
-            self._discard(endpoints, branches)
+            self._discard([one.id for one in endpoints], _clusters(branches))
         return project
 
     def clear(self) -> None:
@@ -134,23 +135,24 @@ class Projects:
             branches = session.scalars(sa.select(Branch)).all()
             left = find.unfinished(session)
             session.execute(sa.delete(Project))
-        with ExitStack() as stack:
-            for operation in left:  # which nobody does any more
-                if operation.action == actions.SUSPEND and operation.endpoint_id is not None:
-                    stack.callback(self._core.engine.close_endpoint, operation.endpoint_id)
-                elif operation.action == actions.DELETE_TIMELINE and operation.subject is not None:
-                    stack.callback(self._core.engine.delete_cluster, operation.subject)
-            stack.callback(self._discard, endpoints, branches)
+        # Those that operations were to close and delete, which nobody does any more.
+        closed = [one.endpoint_id for one in left if one.action == actions.SUSPEND and one.endpoint_id is not None]
+        deleted = [one.subject for one in left if one.action == actions.DELETE_TIMELINE and one.subject is not None]
+        self._discard([*(one.id for one in endpoints), *closed], [*_clusters(branches), *deleted])
 
-    def _discard(self, endpoints: Sequence[Endpoint], branches: Sequence[Branch]) -> None:
-        """Close endpoints and delete branches' clusters, all of them, after the state has forgotten them."""
-        engine = self._core.engine
-        with ExitStack() as stack:  # which ends with the last error, the others being its context
-            for branch in branches:
-                if branch.cluster is not None:
-                    stack.callback(engine.delete_cluster, branch.cluster)
-            for endpoint in endpoints:
-                stack.callback(engine.close_endpoint, endpoint.id)
+    def _discard(self, endpoints: Sequence[str], clusters: Sequence[str]) -> None:
+        """Close endpoints and delete clusters after the state has forgotten them: all, though one may fail."""
+        engine, failed = self._core.engine, None
+        calls = [partial(engine.close_endpoint, one) for one in endpoints]
+        for call in [*calls, *(partial(engine.delete_cluster, one) for one in clusters)]:
+            try:
+                call()
+            except EngineGone:  # the next supervisor deletes what is not on record
+                raise
+            except EngineError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def _check(self, wish: ProjectWish) -> None:
         settings = self._core.settings
@@ -209,3 +211,7 @@ _FIRST_ENDPOINT = EndpointWish(READ_WRITE)
 def _place(project: Project) -> tuple[str, str]:
     # Of one length and in UTC, so that the texts sort as the times do.
     return project.created_at.isoformat(timespec="microseconds"), project.id
+
+
+def _clusters(branches: Sequence[Branch]) -> list[str]:
+    return [branch.cluster for branch in branches if branch.cluster is not None]

@@ -122,7 +122,7 @@ class Roles:
         """Give a role a new password, and end its sessions.
 
         Raises:
-            Busy: where the branch has an operation that has not ended.
+            Busy: where the branch has an operation that has not ended, or a client is changing the role.
             NotFound: where there is no such role.
         """
         core = self._core
@@ -130,13 +130,15 @@ class Roles:
         with core.claims.claim() as claim:
             project, branch = self._taken(claim, project_id, branch_id)
             self.get(project_id, branch_id, name)
-            with core.store.session() as session:
-                # Written down first: should all end here, the operation sets the password after the next start.
-                row = self._remember(session, project, branch, name, secret)
-                operations = self._apply(session, branch, name)
+            operations: Sequence[Operation] = ()
             try:
-                with core.engine.session(find.cluster(branch)) as connection:
-                    sql.set_passwords(connection, {name: secret.verifier})
+                with sql.refusals(), core.engine.session(find.cluster(branch)) as connection:
+                    with connection.transaction():
+                        sql.set_passwords(connection, {name: secret.verifier})
+                        with core.store.session() as session:
+                            # Before it counts: should all end here, the operation sets it after the next start.
+                            row = self._remember(session, project, branch, name, secret)
+                            operations = self._apply(session, branch, name)
                     sql.end_sessions(connection, name)
             finally:
                 core.worker.begin(operations)

@@ -126,7 +126,7 @@ class Worker:
     def resume_left(self) -> None:
         """Go on with the chains whose state could not be written, as on a disk that was full."""
         with self._lock:
-            left, self._left = self._left, set()
+            left = list(self._left)
         for chain in left:
             self._work(chain)
 
@@ -150,9 +150,13 @@ class Worker:
         try:
             self._work_off(chain)
         except Exception:  # noqa: BLE001 - the request's work is done, and what is left is done later
-            _log.exception("The state of operations could not be written; they go on later")
+            if chain not in self._left:
+                _log.exception("The state of operations could not be written; they go on later")
             with self._lock:
                 self._left.add(chain)
+        else:
+            with self._lock:
+                self._left.discard(chain)
 
     def _work_off(self, chain: str) -> None:
         while not self._closing.is_set() and (operation := self._next(chain)):

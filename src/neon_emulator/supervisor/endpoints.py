@@ -14,7 +14,6 @@ from neon_emulator.engine import ClusterFailed, ClusterMissing, EndpointSpec, En
 from neon_emulator.front.front import Backend, Front, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from neon_emulator.clusters.clusters import Clusters
@@ -104,11 +103,16 @@ class Endpoints:
         for known in self._known.values():
             self._note_use(known)
         self._offset = offset
-        await self._suspend(list(self._known.values()))
+        await self.suspend_idle(patient=True)
 
-    async def suspend_idle(self) -> None:
-        """Suspend every endpoint that nobody has used for as long as it may be idle; one that is changing is not."""
-        await self._suspend([known for known in self._known.values() if not known.changing.locked()])
+    async def suspend_idle(self, *, patient: bool = False) -> None:
+        """Suspend every endpoint that nobody has used for as long as it may be idle.
+
+        Args:
+            patient: whether one that is just being changed is waited for, and else left for the next time.
+        """
+        several = list(self._known.values())
+        await asyncio.gather(*(self._suspend_if_idle(known, patient=patient) for known in several))
 
     async def lost(self, cluster: str) -> None:
         """Put to sleep what led to a server that has ended by itself; the next connection starts it again."""
@@ -189,12 +193,9 @@ class Endpoints:
             finally:
                 await self._front.drop(name)
 
-    async def _suspend(self, several: Iterable[_Endpoint]) -> None:
-        await asyncio.gather(*map(self._suspend_if_idle, several))
-
-    async def _suspend_if_idle(self, known: _Endpoint) -> None:
+    async def _suspend_if_idle(self, known: _Endpoint, *, patient: bool) -> None:
         try:
-            if known.active and self._is_idle(known):
+            if known.active and self._is_idle(known) and (patient or not known.changing.locked()):
                 async with known.changing:
                     await self._suspend_unless_busy(known)
         except Exception as error:  # noqa: BLE001 - one server in trouble must not keep others awake, nor end everything

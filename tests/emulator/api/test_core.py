@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import sqlalchemy as sa
 from psycopg.errors import LockNotAvailable
 from tests.emulator.api.support import NOW, project_row
 
@@ -17,16 +19,19 @@ from neon_emulator.service.branches import Branches
 from neon_emulator.service.claims import Claims
 from neon_emulator.service.core import Core
 from neon_emulator.service.databases import Databases
+from neon_emulator.service.projects import Projects
+from neon_emulator.service.roles import Roles
 from neon_emulator.service.upkeep import Upkeep
-from neon_emulator.state.models import Branch
+from neon_emulator.state.models import Branch, Operation, Role
 from neon_emulator.state.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from neon_emulator.engine import Engine
+    from neon_emulator.service.worker import Worker
 
 _EMPTY = Catalog((), (), 0)
 
@@ -121,6 +126,67 @@ def test_one_past_that_cannot_be_pruned(store: Store) -> None:
     core = replace(_with(store, engine), clock=Clock(store))
     Upkeep(core, Branches(core)).prune()
     assert engine.pruned == ["old", "another"]
+
+
+class _Locked:
+    """An engine whose cluster has a client that is just changing every role."""
+
+    def catalog(self, _: str) -> Catalog:
+        return Catalog((CatalogRole("app", login=True),), (), 0)
+
+    @contextmanager
+    def session(self, _: str) -> Iterator[_Locked]:
+        yield self
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield
+
+    def execute(self, *_: object) -> None:
+        raise LockNotAvailable("canceling statement due to lock timeout")
+
+
+def test_a_password_that_cannot_be_set_now(store: Store) -> None:
+    """Nothing of it is written down: what the API tells is what the server has."""
+    begun: list[object] = []
+    core = replace(_with(store, _Locked()), clock=Clock(store), worker=cast("Worker", _Begun(begun)))
+    with pytest.raises(Busy, match="open transaction"):
+        Roles(core).reset("p", "b", "app")
+    with store.session() as session:
+        assert [*session.scalars(sa.select(Role)), *session.scalars(sa.select(Operation))] == []
+    assert begun == []
+
+
+class _Begun:
+    """A worker that takes down what it is to do."""
+
+    def __init__(self, begun: list[object]) -> None:
+        self._begun = begun
+
+    def begin(self, operations: Sequence[Operation]) -> None:
+        self._begun += operations
+
+
+class _Undeletable:
+    """An engine that cannot delete one of two clusters."""
+
+    def __init__(self) -> None:
+        self.deleted: list[str] = []
+
+    def delete_cluster(self, cluster: str) -> None:
+        self.deleted.append(cluster)
+        if cluster == "old":
+            raise ClusterFailed("its processes do not end")
+
+
+def test_one_cluster_that_cannot_be_deleted(store: Store) -> None:
+    """The others of its project are deleted all the same, and the error is told."""
+    with store.session() as session:
+        session.add(_row("c", "another"))
+    engine = _Undeletable()
+    with pytest.raises(ClusterFailed, match="do not end"):
+        Projects(_with(store, engine)).clear()
+    assert engine.deleted == ["old", "another"]
 
 
 class _Full:

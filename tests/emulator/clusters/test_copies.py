@@ -264,6 +264,8 @@ def test_no_role_and_no_database_comes_while_a_copy_ends(monkeypatch: pytest.Mon
 
     async def story(clusters: Clusters) -> None:
         made = await new(clusters)
+        await ask(clusters, made.cluster, "ALTER SYSTEM SET autovacuum = off", user="cloud_admin")
+        await ask(clusters, made.cluster, "SELECT pg_reload_conf()", user="cloud_admin")
 
         async def stop_late(session: psycopg.AsyncConnection[Any]) -> Any:
             async with client(clusters, made.cluster) as other:

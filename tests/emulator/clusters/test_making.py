@@ -308,3 +308,19 @@ def test_a_schema_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch)
                 await clusters.dump_schema(made.cluster, DATABASE)
 
     play(story)
+
+
+def test_a_view_that_is_being_made_anew_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of views pg_dump has no limit of its own: it is ended, and the error says what it may have waited for."""
+
+    async def story(clusters: Clusters) -> None:
+        made = await new(clusters)
+        async with client(clusters, made.cluster) as session:
+            await session.execute("CREATE VIEW seen AS SELECT 1 AS n")
+            async with session.transaction():
+                await session.execute("CREATE OR REPLACE VIEW seen AS SELECT 2 AS n")
+                monkeypatch.setattr(schemas, "_SECONDS", 1.0)
+                with pytest.raises(ClusterBusy, match="pg_dump has not ended in 1 s: end the client's transaction"):
+                    await clusters.dump_schema(made.cluster, DATABASE)
+
+    play(story)
