@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 SUPERUSER = "cloud_admin"
 _BUILTIN_LOCALE = 17
 _ABANDONED_SECONDS = 3600.0
+_PREFIX = "neon_emulator-initdb-"
 
 
 async def make_data(target: Path, binaries: Binaries, account: Account) -> None:
@@ -41,6 +44,7 @@ async def _cached(binaries: Binaries, account: Account) -> Path | None:
     """The data to copy, made where it is missing; None where this account can keep none."""
     try:
         final = await _cache_path(binaries, account)
+        _sweep(final.parent)
         if not (final / "PG_VERSION").exists():
             await _fill(final, binaries, account)
         folders.make_private(final, account)
@@ -51,7 +55,6 @@ async def _cached(binaries: Binaries, account: Account) -> Path | None:
 
 async def _fill(final: Path, binaries: Binaries, account: Account) -> None:
     """Make the data to copy; it outlives the machine's failures, as whoever copies it later cannot tell."""
-    _sweep(final)
     new = folders.make_private(final.with_name(f"{final.name}.new-{secrets.token_hex(4)}"), account)
     try:
         await _initdb(new, binaries, account)
@@ -64,18 +67,19 @@ async def _fill(final: Path, binaries: Binaries, account: Account) -> None:
         folders.remove_tree(new)
 
 
-def _sweep(final: Path) -> None:
-    """Delete what was begun long ago and never ended."""
-    for begun in final.parent.glob(f"{final.name}.new-*"):
-        if time.time() - begun.stat().st_mtime > _ABANDONED_SECONDS:
-            folders.remove_tree(begun)
+def _sweep(cache: Path) -> None:
+    """Delete what was begun long ago and never ended, for whatever version of Postgres."""
+    for begun in cache.glob(f"{_PREFIX}*.new-*"):
+        with suppress(FileNotFoundError):  # another emulator sweeps too
+            if time.time() - begun.stat().st_mtime > _ABANDONED_SECONDS:
+                # Nobody writes there any more; what cannot be deleted is no reason to do without the cache.
+                shutil.rmtree(begun, ignore_errors=True)
 
 
 async def _cache_path(binaries: Binaries, account: Account) -> Path:
     version = await run(account, binaries.tool("postgres"), "--version")
     key = "\n".join([version.output, *_options(binaries.version), account.name])
-    name = f"neon_emulator-initdb-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    return _cache_folder(account) / name
+    return _cache_folder(account) / f"{_PREFIX}{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _cache_folder(account: Account) -> Path:

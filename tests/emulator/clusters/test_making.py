@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -190,22 +189,27 @@ def test_clusters_made_at_once_run_initdb_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_was_begun_for_the_cache_and_never_ended_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The half of a cached cluster that a killed emulator has left goes once it is old; a young one may be at work."""
+    """What a killed emulator has left half made goes once it is old, any version's, and a young one may be at work."""
 
     async def story(clusters: Clusters) -> None:
         cache = folders.make_private(clusters._workshop.folder.parent / "cache", default_account())
         monkeypatch.setattr(initdb, "_cache_folder", lambda _: cache)
         await new(clusters)
         [cached] = cache.iterdir()
-        for name, age in (("old", 7200), ("young", 60)):
-            begun = cached.with_name(f"{cached.name}.new-{name}")
-            begun.mkdir()
-            os.utime(begun, (time.time() - age,) * 2)
-        shutil.rmtree(cached)
+        young, old = f"{cached.name}.new-young", f"{cached.name}.new-old"
+        for name, age in ((old, 7200), ("neon_emulator-initdb-other.new-old", 7200), (young, 60)):
+            (cache / name).mkdir()
+            os.utime(cache / name, (time.time() - age,) * 2)
         await new(clusters)
-        assert {path.name for path in cache.iterdir()} == {cached.name, f"{cached.name}.new-young"}
+        assert {path.name for path in cache.iterdir()} == {cached.name, young}
 
     play(story)
+
+
+def test_what_another_emulator_deletes_from_the_cache_at_the_same_time(tmp_path: Path) -> None:
+    """What is found to be gone when it is looked at was deleted by somebody else, and is no trouble."""
+    (tmp_path / "neon_emulator-initdb-one.new-gone").symlink_to(tmp_path / "missing")
+    initdb._sweep(tmp_path)
 
 
 def test_without_a_cache_initdb_runs_directly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
