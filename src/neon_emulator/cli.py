@@ -148,6 +148,7 @@ def _run(command: tuple[str, ...], environment: dict[str, str], ending: Ending) 
         process = subprocess.Popen(command, env=environment)
     except OSError as error:
         raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}.") from error
-    with ending.answered(lambda number: hand_on(number, process)):
+    # What came before may have come before the command did, and whether the terminal told it is not known.
+    with ending.answered(lambda number: hand_on(number, process), missed=process.terminate):
         status = process.wait()
     return status if status >= 0 else _SIGNALLED - status

@@ -144,7 +144,7 @@ class Server:
             text=True,
             errors="replace",
         )
-        with ending.answered(lambda _: process.terminate()):
+        with ending.answered(lambda _: process.terminate(), missed=process.terminate):
             _, said = process.communicate()
         if process.returncode != 0 and ending.first() is None:
             raise LoadFailed(f"{file} cannot be loaded: {said.strip()}")

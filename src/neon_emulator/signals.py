@@ -23,6 +23,7 @@ class Ending:
 
     def __init__(self) -> None:
         self._first: int | None = None
+        self._missed = False  # one has come while there was no answer
         self._answer: Callable[[int], object] | None = None
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
@@ -38,12 +39,17 @@ class Ending:
         os.read(self._reading, 1)
 
     @contextmanager
-    def answered(self, answer: Callable[[int], object]) -> Iterator[None]:
-        """Have something done about each of them for the time of a block, also about one that has come before."""
+    def answered(self, answer: Callable[[int], object], *, missed: Callable[[], object]) -> Iterator[None]:
+        """Have something done about each of them for the time of a block.
+
+        Args:
+            answer: what to do, given the signal's number.
+            missed: what to do about those that have come before.
+        """
         self._answer = answer
         try:
-            if self._first is not None:
-                answer(self._first)
+            if self._missed:
+                missed()
             yield
         finally:
             self._answer = None
@@ -53,7 +59,10 @@ class Ending:
             self._first = number
         with suppress(BlockingIOError):  # full, it wakes as well
             os.write(self._writing, b"\0")
-        if self._answer is not None:
+        # Which of the two is said here: who sets the answer cannot know what has come just before, or just after.
+        if self._answer is None:
+            self._missed = True
+        else:
             self._answer(number)
 
 

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.emulator import processes
-from tests.emulator.running import start_command, until
+from tests.emulator.running import clean_environment, start_command, until
+
+from neon_emulator.signals import Ending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _ENDING = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -35,6 +38,20 @@ signal.signal(signal.SIGINT, note)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(len(told)))
 print("ready", flush=True)
 time.sleep(600)
+"""
+_EARLY = """
+import fcntl, os, signal, subprocess, sys, termios
+from neon_emulator import cli
+from neon_emulator.signals import Ending
+
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        super().__init__(*arguments, **options)
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+cli.subprocess.Popen = Popen
+sys.exit(cli._run((sys.executable, "-c", "import time; time.sleep(600)"), dict(os.environ), Ending()))
 """
 
 
@@ -71,6 +88,56 @@ def test_ctrl_c_reaches_the_command_once() -> None:
     process.stdout.close()
     os.close(ours)
     os.close(theirs)
+
+
+def test_ctrl_c_right_before_the_command_starts_ends_it() -> None:
+    """What the terminal has said to the emulator before there was a command is not left to the terminal to say."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _EARLY],
+        env=clean_environment(),
+        stdin=theirs,
+        start_new_session=True,
+    )
+    try:
+        assert process.wait(60) == 128 + signal.SIGTERM
+    finally:
+        os.close(ours)  # which ends what still runs
+        os.close(theirs)
+
+
+class _Struck(Ending):
+    """Is sent a signal at the very moment when it gets an answer."""
+
+    before = False
+    _given: Callable[[int], object] | None = None
+
+    @property
+    def _answer(self) -> Callable[[int], object] | None:
+        return self._given
+
+    @_answer.setter
+    def _answer(self, answer: Callable[[int], object] | None) -> None:
+        if answer is not None and self.before:
+            signal.raise_signal(signal.SIGTERM)
+        self._given = answer
+        if answer is not None and not self.before:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_signal_at_the_very_moment_is_answered_once(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes right before there is an answer to it, or right after, is neither lost nor answered twice."""
+    monkeypatch.setattr(_Struck, "before", before)
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    told: list[str] = []
+    try:
+        with _Struck().answered(lambda _: told.append("answered"), missed=lambda: told.append("missed")):
+            assert told == ["missed" if before else "answered"]
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert len(told) == 1
 
 
 @_ENDING
