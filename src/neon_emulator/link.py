@@ -152,12 +152,15 @@ class Link:
                     self._settle(json.loads(line))
 
     def _settle(self, answer: Mapping[str, Any]) -> None:
+        error = wire.load_error(answer["error"]) if "error" in answer else None
+        result = answer["result"] if error is None else None
+        # Not before the answer is understood: who is forgotten is not told that the link has failed.
         with self._lock:
             future = self._waiting.pop(answer["id"])
-        if "error" in answer:
-            future.set_exception(wire.load_error(answer["error"]))
+        if error is None:
+            future.set_result(result)
         else:
-            future.set_result(answer["result"])
+            future.set_exception(error)
 
     def _fail_all(self, reason: str) -> None:
         with self._lock:

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ERRORS = {
-    cls.__name__: cls
-    for cls in (
-        engine.ClusterBusy,
-        engine.ClusterFailed,
-        engine.ClusterMissing,
-        engine.EngineError,
-        engine.NoHistory,
-        engine.ServerLost,
-    )
+    name: cls for name, cls in vars(engine).items() if isinstance(cls, type) and issubclass(cls, engine.EngineError)
 }
 _WINDOW = TypeAdapter(engine.Window)
 

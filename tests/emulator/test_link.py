@@ -168,10 +168,20 @@ def test_half_an_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         link.close()
 
 
-def test_a_link_that_fails_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ('{"id":99,"result":null}', "KeyError: 99"),
+        ('{"id":1}', "KeyError: 'result'"),
+        ('{"id":1,"error":{"kind":"Unheard","message":""}}', "KeyError: 'Unheard'"),
+    ],
+)
+def test_a_link_that_fails_lets_nobody_wait(
+    answer: str, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever ends the reading of answers, who has asked and who asks later is told, and the log has the reason."""
     with folder() as home:
-        monkeypatch.setattr(Child, "start", _answering('{"id":99,"result":null}\n'))
+        monkeypatch.setattr(Child, "start", _answering(f"{answer}\n"))
         link = Link(home, history_bytes=1 << 30)
         for _ in range(2):
             with pytest.raises(EngineGone, match="start the emulator anew"):
@@ -179,7 +189,7 @@ def test_a_link_that_fails_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch, cap
         with pytest.raises(EngineGone, match="start the emulator anew"):
             link.endpoints()
         link.close()
-    assert "KeyError: 99" in caplog.text
+    assert reason in caplog.text
 
 
 def test_why_a_supervisor_does_not_start() -> None:
