@@ -94,8 +94,9 @@ def _run(home: Path, options: Sequence[str], link: int, lock: int, log: int) -> 
 def _variables() -> dict[str, str]:
     """What a supervisor gets of the environment; from its own folder, a relative path would lead elsewhere."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    if folder := kept.get("POSTGRES_BIN"):
-        kept["POSTGRES_BIN"] = str(Path(folder).absolute())
+    for name in ("POSTGRES_BIN", "XDG_CACHE_HOME"):
+        if folder := kept.get(name):
+            kept[name] = str(Path(folder).absolute())
     if path := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in path.split(os.pathsep))
     return kept

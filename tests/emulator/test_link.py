@@ -228,11 +228,13 @@ def test_a_supervisor_finds_what_relative_paths_lead_to(monkeypatch: pytest.Monk
     (tmp_path / "bin").symlink_to(local_postgres.find_binaries().folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POSTGRES_BIN", "bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
     monkeypatch.setenv("PYTHONPATH", f"more{os.pathsep}{os.environ.get('PYTHONPATH', '/nowhere')}")
     with folder() as home, _linked(home) as link:
         link.adopt([], [])
         given = Path(f"/proc/{link._child.process.pid}/environ").read_text()
     assert f"POSTGRES_BIN={tmp_path}/bin\0" in given
+    assert f"XDG_CACHE_HOME={tmp_path}/cache\0" in given
     assert f"PYTHONPATH={tmp_path}/more{os.pathsep}/" in given
 
 
