@@ -11,7 +11,7 @@ from flask import Blueprint, current_app, request
 from marshmallow import Schema, ValidationError
 
 from neon_emulator import strict_json
-from neon_emulator.engine import EngineGone, ServerLost
+from neon_emulator.engine import EngineGone
 from neon_emulator.errors import InvalidRequest, NotAllowed
 from neon_emulator.faults.layer import Disturbing
 from neon_emulator.faults.rules import Effect, Fault
@@ -103,9 +103,9 @@ def move_clock() -> ResponseReturnValue:
     clock.advance(_seconds(_loaded(ClockSchema(), _json()), clock))
     try:
         emulation().tick()
-    except (EngineGone, ServerLost) as error:
-        text = f'{error} The clock was moved before: send {{"advance": 0}}, since the same request moves it once more.'
-        raise type(error)(text) from error
+    except EngineGone as error:
+        again = 'send {"advance": 0}, since the same request would move it further, or be refused.'
+        raise EngineGone(f"{error} The clock was moved before: {again}") from error
     return show_clock()
 
 
