@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -19,6 +20,7 @@ from neon_emulator.link import Link
 from neon_emulator.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from flask import Flask
@@ -105,21 +107,28 @@ class Server:
         return f"http://{HOST}:{self._http.port}/api/v2"
 
     def environment(self) -> dict[str, str]:
-        """What a client needs to know; the project too, where there is exactly one."""
+        """What a client needs to know; the project too, where there is exactly one.
+
+        Raises:
+            StateUnusable: where the state cannot be read.
+        """
         known = {"NEON_API_HOST": self.api, "NEON_API_KEY": self.settings.api_key}
-        projects, _ = self._emulation.service.projects.page(limit=2)
+        with _usable(self.settings):
+            projects, _ = self._emulation.service.projects.page(limit=2)
         return known | ({"NEON_PROJECT_ID": projects[0].id} if len(projects) == 1 else {})
 
     def create_project(self) -> dict[str, str]:
         """Make a project, and tell its id and the URL of its default branch.
 
         Raises:
+            StateUnusable: where the state cannot be written, as on a full disk.
             neon_emulator.engine.EngineError: where Postgres fails.
         """
         from neon_emulator.schemas import answers
         from neon_emulator.service.wishes import ProjectWish
 
-        made = self._emulation.service.projects.create(ProjectWish(name=_PROJECT))
+        with _usable(self.settings):
+            made = self._emulation.service.projects.create(ProjectWish(name=_PROJECT))
         return {"NEON_PROJECT_ID": made.project.id, "DATABASE_URL": answers.uri(made.connections[0])}
 
     def load(self, file: Path, url: str, ending: Ending) -> None:
@@ -166,15 +175,23 @@ class Server:
 
 def _make_app(settings: Settings, link: Link) -> Flask:
     # While the supervisor is starting: both have to import for a while.
-    from sqlalchemy.exc import DBAPIError
-
     from neon_emulator.app import create_app
     from neon_emulator.state.store import UnknownState
 
     try:
-        return create_app(settings, link)
+        with _usable(settings):
+            return create_app(settings, link)
     except UnknownState as error:
         raise StateUnusable(str(error)) from error
+
+
+@contextmanager
+def _usable(settings: Settings) -> Iterator[None]:
+    """Tell in one line what keeps the state from being read or written, such as a full disk."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
     except DBAPIError as error:
         text = f"The state in {settings.home} cannot be used: {error.orig}. Make room, or name another folder."
         raise StateUnusable(text) from error

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 from tests.emulator import processes
 from tests.emulator.running import clean_environment, start_command, until
 
@@ -19,6 +21,9 @@ from local_postgres import folders
 from neon_emulator.engine import ClusterFailed
 from neon_emulator.home import Home
 from neon_emulator.server import SERVER_ERRORS, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SHOW = "import os, sys; print(*(os.environ[name] for name in sys.argv[1:]), sep='\\n')"
 _QUERY = "import os, psycopg; print(psycopg.connect(os.environ['DATABASE_URL']).execute('SELECT * FROM t').fetchall())"
@@ -158,6 +163,27 @@ def test_a_project_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             server.close()
     assert not home.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "trouble", "said"),
+    [
+        (Server.create_project, "PRAGMA query_only = ON", "attempt to write a readonly database"),
+        (Server.environment, "ALTER TABLE project RENAME TO gone", "no such table: project"),
+    ],
+)
+def test_a_state_that_fails_while_it_is_used(call: Callable[[Server], object], trouble: str, said: str) -> None:
+    """What SQLite refuses once all has started is one of the errors that the command tells, in one line."""
+    with Home.make_throwaway() as home:
+        server = Server(home, port=0, plan="scale", branch_delay=0, history_bytes=1 << 30).start()
+        try:
+            with server._emulation._store.session() as session:
+                session.execute(sa.text(trouble))
+            with pytest.raises(SERVER_ERRORS, match=said) as told:
+                call(server)
+        finally:
+            server.close()
+    assert "\n" not in str(told.value)
 
 
 def _full(**_: str) -> None:
