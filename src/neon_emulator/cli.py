@@ -150,5 +150,5 @@ def _run(command: tuple[str, ...], environment: dict[str, str], ending: Ending) 
         raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}.") from error
     # What came before may have come before the command did, and whether the terminal told it is not known.
     with ending.answered(lambda number: hand_on(number, process), missed=process.terminate):
-        status = process.wait()
+        status = ending.meanwhile(process.wait)
     return status if status >= 0 else _SIGNALLED - status

@@ -154,7 +154,7 @@ class Server:
             errors="replace",
         )
         with ending.answered(lambda _: process.terminate(), missed=process.terminate):
-            _, said = process.communicate()
+            _, said = ending.meanwhile(process.communicate)
         if process.returncode != 0 and ending.first() is None:
             raise LoadFailed(f"{file} cannot be loaded: {said.strip()}")
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
+_T = TypeVar("_T")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ending:
     """Takes SIGINT, SIGTERM and SIGHUP, so that everything can be stopped in order.
 
-    A pipe and no event: a handler can be interrupted by the next signal's, and must then not wait for a lock that it
-    holds itself.
+    Whoever waits reads a pipe, which Python itself writes to at each signal. One that comes right before the wait, or
+    that the system gives to another thread, as it does with the second of two, would not interrupt any other wait.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class Ending:
         self._answer: Callable[[int], object] | None = None
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
+        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)  # full, it wakes as well
         for number in _ENDING:
             signal.signal(number, self._note)
 
@@ -37,6 +40,15 @@ class Ending:
     def wait(self) -> None:
         """Wait for the first of them."""
         os.read(self._reading, 1)
+
+    def meanwhile(self, work: Callable[[], _T]) -> _T:
+        """Do what takes long, and answer signals meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work)
+            future.add_done_callback(lambda _: self._wake())
+            while not future.done():
+                os.read(self._reading, 1)
+            return future.result()
 
     @contextmanager
     def answered(self, answer: Callable[[int], object], *, missed: Callable[[], object]) -> Iterator[None]:
@@ -57,13 +69,15 @@ class Ending:
     def _note(self, number: int, _frame: object) -> None:
         if self._first is None:
             self._first = number
-        with suppress(BlockingIOError):  # full, it wakes as well
-            os.write(self._writing, b"\0")
         # Which of the two is said here: who sets the answer cannot know what has come just before, or just after.
         if self._answer is None:
             self._missed = True
         else:
             self._answer(number)
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._writing, b"\0")
 
 
 def hand_on(number: int, program: subprocess.Popen[bytes]) -> None:

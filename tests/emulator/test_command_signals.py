@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from tests.emulator.running import clean_environment, start_command, until
 from neon_emulator.signals import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _ENDING = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -125,19 +126,45 @@ class _Struck(Ending):
             signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.fixture
+def _former_handlers() -> Iterator[None]:
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_former_handlers")
 @pytest.mark.parametrize("before", [True, False])
 def test_a_signal_at_the_very_moment_is_answered_once(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that comes right before there is an answer to it, or right after, is neither lost nor answered twice."""
     monkeypatch.setattr(_Struck, "before", before)
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     told: list[str] = []
-    try:
-        with _Struck().answered(lambda _: told.append("answered"), missed=lambda: told.append("missed")):
-            assert told == ["missed" if before else "answered"]
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    with _Struck().answered(lambda _: told.append("answered"), missed=lambda: told.append("missed")):
+        assert told == ["missed" if before else "answered"]
     assert len(told) == 1
+
+
+@pytest.mark.usefixtures("_former_handlers")
+def test_a_signal_that_another_thread_takes_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may give a signal to any thread, and who waits in the main one answers it all the same."""
+    waiting, answered = threading.Event(), threading.Event()
+    read = os.read
+
+    def noted(file: int, length: int) -> bytes:
+        waiting.set()
+        return read(file, length)
+
+    def work() -> bool:
+        assert waiting.wait(60)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        return answered.wait(60)
+
+    monkeypatch.setattr(os, "read", noted)
+    ending = Ending()
+    with ending.answered(lambda _: answered.set(), missed=answered.clear):
+        assert ending.meanwhile(work)
 
 
 @_ENDING
