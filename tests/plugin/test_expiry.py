@@ -13,6 +13,7 @@ from tests.plugin.projects import POSTGRES, on_a_server
 
 from flask_branches import configured, record
 from flask_branches.branch import now
+from local_postgres import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,16 @@ def main(shop: Project, request: pytest.FixtureRequest) -> str:
     return url
 
 
-def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Until) -> None:
+@pytest.fixture
+def at_rest(shop: Project, request: pytest.FixtureRequest) -> Callable[[], bool]:
+    """Whether the only run of the shop that there is changes nothing at the moment."""
+    if POSTGRES:
+        server = request.getfixturevalue("server")
+        return lambda: len(_locks(server)) == 1  # the run's own
+    return lambda: not any(map(locks.is_held, shop.folder.rglob(".lock")))
+
+
+def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Until, at_rest: Callable[[], bool]) -> None:
     """That of the test's own branch too; and another run deletes none of its branches, however long it stood still."""
     _make_one_that_expires(main)
     shop.files(test_a=WAITING, test_b=SHORT)
@@ -64,7 +74,7 @@ def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Unti
     assert len(first) == 2
 
     until(lambda: all(moment > first[name] for name, moment in _expiries(shop).items()))
-    os.killpg(process.pid, signal.SIGSTOP)
+    until(lambda: _stopped(process.pid, at_rest))
     until(lambda: all(each.has_expired for each in shop.made()))
     shop.run("test_b.py").assert_outcomes(passed=1)
     assert {each.name for each in shop.made()} == set(first)
@@ -73,6 +83,16 @@ def test_it_is_put_off_while_the_run_lives(shop: Project, main: str, until: Unti
     (shop.folder / "go").touch()
     assert process.wait(60) == 0, shop.said()
     assert shop.made() == []
+
+
+def _stopped(pid: int, at_rest: Callable[[], bool]) -> bool:
+    """Stop a run, but not in the middle of a change: for the end of that others rightly wait."""
+    os.killpg(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+    if not at_rest():
+        os.killpg(pid, signal.SIGCONT)
+        return False
+    return True
 
 
 @on_a_server
