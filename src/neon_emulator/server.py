@@ -132,7 +132,7 @@ class Server:
         return {"NEON_PROJECT_ID": made.project.id, "DATABASE_URL": answers.uri(made.connections[0])}
 
     def load(self, file: Path, url: str, ending: Ending) -> None:
-        """Run a file of SQL in a database, all or nothing; less where everything is to end meanwhile.
+        """Run a file of SQL in a database, all or nothing; nothing where everything is to end meanwhile.
 
         Raises:
             LoadFailed: where psql refuses it.

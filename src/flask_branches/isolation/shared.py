@@ -237,7 +237,7 @@ class Shared:
     def _watched(self, virtual: Virtual, text: str, execute: Callable[[], Any]) -> Any:
         try:
             result = execute()
-        except Exception as error:
+        except Exception as error:  # each driver has its own kinds; all of them are raised again
             state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
             self._look_at_the_transaction(f"{_shown(text)} has rolled back the test's whole transaction")
             if state == _ACTIVE_TRANSACTION or (self._held.is_sqlite and _NOT_IN_A_TRANSACTION.search(str(error))):
@@ -274,7 +274,7 @@ class Shared:
         try:
             # One message: where a constraint fails, the savepoint is where it was.
             self._held.execute(*looked, *_MOVED)
-        except Exception:
+        except Exception:  # whatever it is, nothing may be kept of what failed; it is raised again
             self.rollback(virtual)
             raise
 

@@ -1,4 +1,4 @@
-"""The control of an emulator over HTTP: faults on its real API, what was asked, its clock, a fresh start."""
+"""The control of an emulator over HTTP: faults on its real API, what was asked, a fresh start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -202,56 +202,6 @@ def test_what_was_asked(own_emulator: Callable[..., Emulator]) -> None:
 def test_a_number_that_is_none(api: Client, since: str) -> None:
     """Requests are asked for since a number."""
     assert "since: " in api.control("GET", f"requests?since={since}", status=422)["message"]
-
-
-def test_the_clock(own_emulator: Callable[..., Emulator]) -> None:
-    """The clock is the machine's, is moved on by seconds or to a time, and is what the API tells."""
-    api = own_emulator().client()
-    clock = api.control("GET", "clock")
-    assert clock["offset"] == 0
-    assert abs(datetime.fromisoformat(clock["now"]) - datetime.now(UTC)) < timedelta(minutes=1)
-    assert api.control("POST", "clock", {"advance": _DAY})["offset"] == _DAY
-    later = datetime.fromisoformat(clock["now"]) + timedelta(days=3)
-    moved = api.control("POST", "clock", {"advance_to": later.isoformat()})
-    assert timedelta() <= datetime.fromisoformat(moved["now"]) - later < timedelta(minutes=1)
-    assert datetime.fromisoformat(api.project().made["project"]["created_at"]) >= later - timedelta(seconds=1)
-
-
-@pytest.mark.parametrize(
-    ("move", "said"),
-    [
-        ({"advance": -1}, "advance: the clock goes forward, to at most 315576000 seconds ahead"),
-        ({"advance_to": "2020-01-01T00:00:00Z"}, "advance_to: the clock goes forward"),
-        ({"advance_to": "9999-01-01T00:00:00Z"}, "advance_to: the clock goes forward, to at most"),
-        ({"advance_to": "2999-01-01T00:00:00"}, "advance_to: Not a valid aware datetime"),
-        ({"advance": 1e12}, "advance: the clock goes forward"),
-        ({}, "advance: either advance"),
-        ({"advance": 1, "advance_to": "2999-01-01T00:00:00Z"}, "advance: either advance"),
-        ({"back": 1}, "back: Unknown field"),
-        ([], "body: Invalid input type"),
-    ],
-)
-def test_a_move_that_is_none(api: Client, move: object, said: str) -> None:
-    """The clock is moved forward alone; anything else is refused by the name of its key, and moves nothing."""
-    assert said in api.control("POST", "clock", move, status=422)["message"]
-    assert api.control("GET", "clock")["offset"] == 0
-
-
-def test_what_is_due_is_done(own_emulator: Callable[..., Emulator]) -> None:
-    """When moving the clock is answered, what expired is deleted, idle computes sleep, and the old past is gone."""
-    api = own_emulator().client()
-    project = api.project(history_retention_seconds=3600)
-    expires = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
-    project.branch(name="brief", compute=False, expires_at=expires)
-    before = datetime.now(UTC).isoformat()
-    project.query("CREATE TABLE goods (id int)")
-    [endpoint] = api.get(f"{project.path}/endpoints")["endpoints"]
-    assert endpoint["current_state"] == "active"
-    api.advance(2 * _DAY)
-    assert _names(project) == ["main"]
-    assert api.get(f"{project.path}/endpoints/{endpoint['id']}")["endpoint"]["current_state"] == "idle"
-    said = api.post(f"{project.path}/branches", {"branch": {"parent_timestamp": before}}, status=422)
-    assert "outside of the history that is kept" in said["message"]
 
 
 def test_reset(own_emulator: Callable[..., Emulator]) -> None:
