@@ -13,6 +13,7 @@
     ├── DatabaseFailed     the server or the file system refused: out of reach, no rights, full
     ├── MaskFailed         a mask could not be run; the branch is deleted
     ├── MigrationFailed    the migrations could not be run on a branch
+    ├── NeonError          Neon's API refused, could not be understood, or did not answer
     ├── Refused            the guard: what must never be tested on
     └── IsolationError     what one test did cannot be kept from the next by rolling back
 """
@@ -68,6 +69,24 @@ class MaskFailed(BranchesError):
 
 class MigrationFailed(BranchesError):
     """The migrations could not be run on a branch."""
+
+
+class NeonError(BranchesError):
+    """Neon's API refused, could not be understood, or did not answer.
+
+    Attributes:
+        status: the answer's HTTP status; None where there was no answer.
+        code: what Neon calls the error, such as ``BRANCHES_LIMIT_EXCEEDED``; very often empty.
+        request_id: what the request is known by to Neon's support.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, code: str = "", request_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
 
 
 class Refused(BranchesError):
