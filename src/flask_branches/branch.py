@@ -45,6 +45,8 @@ class Branch:
     """The URLs of the other databases of the application, by bind key."""
     labels: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     """What its record says beside: the test run that it belongs to, the state that a template was made from."""
+    has_record: bool = True
+    """Whether a record says that this package made it; on Neon there are others too."""
 
     def __repr__(self) -> str:
         """Everything that identifies it, without the password."""

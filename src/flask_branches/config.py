@@ -1,4 +1,4 @@
-"""``BRANCHES_…``, from the application's configuration and the environment, read once into a frozen object."""
+"""``BRANCHES_…`` and ``NEON_…``, from an application's configuration and the environment, read into a frozen object."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from flask_branches import neon_settings
 from flask_branches.branch import duration
 from flask_branches.errors import ConfigurationError, InvalidValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from flask_branches.neon_settings import NeonSettings
 
 PREFIX = "BRANCHES_"
-BACKENDS = ("postgres", "sqlite")
+BACKENDS = ("neon", "postgres", "sqlite")
 # The plugin's own options have variables too; a misspelt one of either must not pass.
-KNOWN = frozenset({f"{PREFIX}{name}" for name in ("AT", "BACKEND", "EXPIRE", "KEEP", "MASKS", "PARENT", "URL")})
+_NAMES = ("API_PATIENCE", "API_TIMEOUT", "AT", "BACKEND", "EXPIRE", "KEEP", "MASKS", "PARENT", "URL")
+KNOWN = frozenset({f"{PREFIX}{name}" for name in _NAMES})
 
 _DEFAULT_EXPIRY = timedelta(days=1)
 _MASKED = re.compile(r"[^.]+\.[^.]+(\.[^.]+)?")
@@ -32,6 +36,8 @@ class Config:
     expires_in: timedelta = _DEFAULT_EXPIRY
     masks: Mapping[str, str] = field(default_factory=dict)
     """SQL expressions by ``table.column`` or ``schema.table.column``."""
+    neon: NeonSettings | None = None
+    """How Neon is asked; None where no key or no project is set."""
 
 
 def read(app_config: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
@@ -47,13 +53,29 @@ def read(app_config: Mapping[str, Any], environ: Mapping[str, str] | None = None
     environ = os.environ if environ is None else environ
     refuse_unknown("the application's configuration", app_config)
     refuse_unknown("the environment", environ)
-    backend = _first(app_config, environ, "BACKEND")
-    try:
-        found = _first(app_config, environ, "EXPIRE")
-        expires_in = duration(_DEFAULT_EXPIRY if found is None else found, f"{PREFIX}EXPIRE")
-    except InvalidValue as error:
-        raise ConfigurationError(str(error)) from None
-    return Config(check_backend(backend), expires_in, _masks(app_config.get(f"{PREFIX}MASKS") or {}))
+
+    def find(name: str) -> Any:  # noqa: ANN401  of any type; who asked checks it
+        value = app_config.get(name)
+        return (environ.get(name) or None) if value is None or value == "" else value
+
+    return Config(
+        check_backend(find(f"{PREFIX}BACKEND")),
+        _span(find, "EXPIRE") or _DEFAULT_EXPIRY,
+        _masks(app_config.get(f"{PREFIX}MASKS") or {}),
+        read_neon(find),
+    )
+
+
+def read_neon(find: Callable[[str], Any]) -> NeonSettings | None:
+    """How Neon is asked; None where no key or no project is set.
+
+    Args:
+        find: gives the value of a variable, None where it is not set.
+
+    Raises:
+        ConfigurationError: for a value that cannot be used.
+    """
+    return neon_settings.read(find, timeout=_span(find, "API_TIMEOUT"), patience=_span(find, "API_PATIENCE"))
 
 
 def refuse_unknown(source: str, names: Iterable[str]) -> None:
@@ -78,12 +100,15 @@ def check_backend(name: str | None, what: str = f"{PREFIX}BACKEND") -> str | Non
     """
     if name is None or (isinstance(name, str) and name in BACKENDS):
         return name
-    raise ConfigurationError(f"{what} names the backend {name!r}: there are {' and '.join(BACKENDS)}.")
+    raise ConfigurationError(f"{what} names the backend {name!r}: there are {', '.join(BACKENDS)}.")
 
 
-def _first(app_config: Mapping[str, Any], environ: Mapping[str, str], name: str) -> Any:  # noqa: ANN401  of any type; who asked checks it
-    value = app_config.get(f"{PREFIX}{name}")
-    return (environ.get(f"{PREFIX}{name}") or None) if value is None or value == "" else value
+def _span(find: Callable[[str], Any], name: str) -> timedelta | None:
+    value = find(f"{PREFIX}{name}")
+    try:
+        return None if value is None else duration(value, f"{PREFIX}{name}")
+    except InvalidValue as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _masks(masks: object) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from flask_branches import embedded, urls
+from flask_branches import embedded, neon_address, neon_settings, urls
 from flask_branches.backends.postgres import Postgres
 from flask_branches.backends.sqlite import SQLite
 from flask_branches.backends.sqlite_files import folder_of, lent
@@ -16,22 +16,24 @@ from flask_branches.databases import Database, Databases
 from flask_branches.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
     import sqlalchemy as sa
     from flask import Flask
     from flask_sqlalchemy import SQLAlchemy
 
     from flask_branches.backends import Backend
+    from flask_branches.neon_settings import NeonSettings
 
 
-def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databases:
+def of_app(app: Flask, backend: str | None, masked: Mapping[str, str], neon: NeonSettings | None = None) -> Databases:
     """The databases that an application is configured with.
 
     Args:
         app: with Flask-SQLAlchemy.
         backend: what ``BRANCHES_BACKEND`` says.
         masked: the masks.
+        neon: how Neon is asked, where that is set.
 
     Raises:
         ConfigurationError: for a database that cannot be branched, and where there is none.
@@ -40,14 +42,16 @@ def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databa
     engines = engines_of(app)
     for key in _default_first(engines):
         engine, url = _origins.get(engines[key], (engines[key], engines[key].url))
-        if embedded.is_served(engine):
+        served = embedded.is_served(engine)
+        if served:
             url = embedded.reachable(engine)
-        if backend not in {None, urls.backend_of(url)}:
+        kind = kind_of(url, None if served and backend == "neon" else backend, None if served else neon)
+        if backend not in {None, kind}:
             raise ConfigurationError(
-                f"BRANCHES_BACKEND is {backend!r}, and the application's database is {urls.backend_of(url)}: "
+                f"BRANCHES_BACKEND is {backend!r}, and the application's database is {kind}: "
                 "leave it out, or give the application such a database."
             )
-        same = urls.key(url) if not urls.is_memory(url) else key
+        same = _same(kind, url) if not urls.is_memory(url) else key
         if same in found:
             there = found[same]
             found[same] = replace(
@@ -55,8 +59,50 @@ def of_app(app: Flask, backend: str | None, masked: Mapping[str, str]) -> Databa
             )
         else:
             connect_args = _connect_args(app, key)
-            found[same] = Database((key,), _backend(app, key, url, connect_args, engine), connect_args, (engine,))
-    return Databases(list(found.values()), masked)
+            if kind == "neon":
+                made = _on_neon(url, neon, connect_args, [each.backend for each in found.values()])
+            else:
+                made = _backend(app, key, url, connect_args, engine)
+            found[same] = Database((key,), made, connect_args, (engine,))
+    return Databases(list(found.values()), masked, neon)
+
+
+def kind_of(url: sa.URL, backend: str | None = None, neon: NeonSettings | None = None) -> str:
+    """The name of the backend that makes branches of a database.
+
+    A Postgres is Neon's where its URL says so, and wherever Neon's key and project are set: what is on none of that
+    project's branches is then an error, and never a database made somewhere by mistake.
+
+    Args:
+        url: where it is.
+        backend: what ``BRANCHES_BACKEND`` says.
+        neon: how Neon is asked, where that is set.
+
+    Raises:
+        ConfigurationError: for another kind of database, and one on Neon while nobody has said how that is asked.
+    """
+    kind = urls.backend_of(url)
+    if kind != "postgres" or backend == "postgres":
+        return kind
+    if neon is not None:
+        return "neon"
+    if backend == "neon" or neon_address.is_neon(url):
+        raise ConfigurationError(neon_settings.MISSING)
+    return kind
+
+
+def on_neon(app: Flask, main: sa.URL, neon: NeonSettings, masked: Mapping[str, str]) -> Databases:
+    """The databases of an application that is to be tested on Neon, and is configured with another kind.
+
+    Raises:
+        ConfigurationError: where it has binds: nobody can say which of Neon's databases they are.
+    """
+    if binds := [str(key) for key in engines_of(app) if key is not None]:
+        raise ConfigurationError(
+            f"The application {app.name!r} has the bind {binds[0]!r}, of which nothing says where it is on Neon: "
+            "configure the application with its databases there."
+        )
+    return Databases([Database((None,), _on_neon(main, neon, {}), {})], masked, neon)
 
 
 @contextmanager
@@ -125,8 +171,44 @@ def engines_of(app: Flask) -> dict[str | None, sa.Engine]:
 
 
 def backend_for(url: sa.URL, connect_args: Mapping[str, Any] | None = None) -> Backend:
-    """The backend of whatever database a URL leads to."""
+    """The backend of whatever database a URL leads to, past any service that it is from."""
     return SQLite(url) if urls.backend_of(url) == "sqlite" else Postgres(url, dict(connect_args or {}))
+
+
+def on_neon_at(url: sa.URL, neon: NeonSettings | None) -> Backend:
+    """The backend of a database on Neon that is none of an application's.
+
+    Raises:
+        ConfigurationError: where nobody has said how Neon is asked.
+    """
+    return _on_neon(url, neon, {})
+
+
+def _on_neon(
+    url: sa.URL, neon: NeonSettings | None, connect_args: Mapping[str, Any], known: Iterable[Backend] = ()
+) -> Backend:
+    """The backend of a database on Neon; where the application has another one on the same branch, it goes along."""
+    if neon is None:
+        raise ConfigurationError(neon_settings.MISSING)
+    from flask_branches.backends.neon import Beside, Neon  # which needs packages that other databases do not
+
+    for each in known:
+        if isinstance(each, Neon):
+            if _same("neon", url, with_database=False) != _same("neon", each.main, with_database=False):
+                raise ConfigurationError(
+                    f"{urls.shown(url)} is on another branch than {urls.shown(each.main)}: the databases of one "
+                    "application have to be on one branch of Neon."
+                )
+            return Beside(each, url, connect_args)
+    return Neon(url, neon, connect_args)
+
+
+def _same(kind: str, url: sa.URL, *, with_database: bool = True) -> Hashable:
+    """Equal for two URLs that lead to the same database; Neon's have several names for one place."""
+    if kind != "neon":
+        return urls.key(url)
+    place = neon_address.named(url) or (tuple(neon_address.hosts(url)), str(url.port), url.query.get("port"))
+    return ("neon", place, urls.database(url) if with_database else None)
 
 
 def _backend(

@@ -13,6 +13,7 @@ from flask_branches.backends import postgres_errors, sqlite_files
 from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import BranchNotFound
 from flask_branches.masks import Masking
+from flask_branches.record import EMPTIED, PLACE, RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,12 +21,8 @@ if TYPE_CHECKING:
 
     from flask_branches.backends import Backend, Prepare
     from flask_branches.branch import Data, PointInTime
+    from flask_branches.neon_settings import NeonSettings
     from flask_branches.record import Record
-
-
-RUN = "run"
-"""The label of a branch that lives no longer than a test run, or than the process that made it for itself."""
-_DATA = "data"
 
 
 def lock_of_run(run: str) -> str:
@@ -48,7 +45,7 @@ class Database:
     def url(self, key: str | None, branch: Branch) -> str:
         """Where a branch of it is for one of its keys."""
         own = self.own.get(key)
-        return branch.url if own is None else urls.plain(own.set(database=sa.make_url(branch.url).database))
+        return branch.url if own is None else urls.plain(self.backend.located(branch, own))
 
     @property
     def is_missing(self) -> bool:
@@ -57,7 +54,7 @@ class Database:
         return self.backend.name == "sqlite" and not urls.is_memory(main) and not urls.sqlite_file(main).exists()
 
     def let_go(self) -> None:
-        """Close the application's idle connections: a Postgres database that has any cannot be copied.
+        """Close the application's idle connections: a Postgres database that has any cannot be copied or replaced.
 
         Not by ``Engine.dispose``, which tells listeners that the engine will not be used for now.
         """
@@ -73,9 +70,10 @@ class Databases:
     The default database's branch is the branch; those of the binds have its name and go wherever it goes.
     """
 
-    def __init__(self, databases: list[Database], masked: Mapping[str, str]) -> None:
-        """Take over the application's databases, the default one first."""
+    def __init__(self, databases: list[Database], masked: Mapping[str, str], neon: NeonSettings | None = None) -> None:
+        """Take over the application's databases, the default one first, and how Neon is asked."""
         self.all = databases
+        self.neon = neon
         self.default = databases[0].backend
         self._masks = masked
 
@@ -84,7 +82,7 @@ class Databases:
     ) -> Branch:
         """Make a branch of each, or of none."""
         if data == "empty":
-            record = replace(record, labels={**record.labels, _DATA: data})
+            record = replace(record, labels={**record.labels, EMPTIED: data})
         masking = Masking(self._masks, f"the branch {record.name!r} was deleted")
         with ExitStack() as undo:
             made = []
@@ -138,19 +136,21 @@ class Databases:
                 f"The branch {branch.name!r} cannot be reset: its parent {branch.parent!r} is gone. Make another."
             )
         masking = Masking(self._masks, f"the branch {branch.name!r} was not reset")
-        data: Data = "empty" if branch.labels.get(_DATA) == "empty" else "copy"
+        data: Data = "empty" if branch.labels.get(EMPTIED) == "empty" else "copy"
         with ExitStack() as exchanges:
             for database in self.all:
                 database.let_go()
                 each = database.backend.get(branch.name)
                 prepare = self._preparing(database, data, masking)
                 exchanges.enter_context(database.backend.resetting(each, prepare=prepare, force=force))
+        for database in self.all:
+            database.let_go()  # what an application on the branch has taken up meanwhile leads to what was replaced
         return branch
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
         """Give each another expiry, and other labels where some are given."""
-        if labels is not None and _DATA in branch.labels:
-            labels = {**labels, _DATA: branch.labels[_DATA]}
+        if labels is not None and EMPTIED in branch.labels:
+            labels = {**labels, EMPTIED: branch.labels[EMPTIED]}
         for database in self.all:
             backend = database.backend
             updated = backend.update(backend.get(branch.name), expires_at, labels)
@@ -182,10 +182,19 @@ class Databases:
     def run_is_dead(self, branch: Branch) -> bool:
         """Whether a branch was made for a test run that does not live any more."""
         run = branch.labels.get(RUN)
-        return run is not None and not self.default.is_held(lock_of_run(run))
+        if run is None:
+            return False
+        if branch.labels.get(PLACE, self.default.place) != self.default.place:
+            return branch.has_expired  # another machine's, whose locks cannot be seen from here
+        return not self.default.is_held(lock_of_run(run))
 
     def is_over(self, branch: Branch) -> bool:
-        """Whether nobody needs a branch any more: its run has died; or, where it belongs to none, its time is over."""
+        """Whether nobody needs a branch any more: its run has died; or, where it belongs to none, its time is over.
+
+        One without a record is somebody else's.
+        """
+        if not branch.has_record:
+            return False
         return self.run_is_dead(branch) if RUN in branch.labels else branch.has_expired
 
     @contextmanager

@@ -14,8 +14,8 @@ from flask_branches import branch as branches_
 from flask_branches import config, configured, record, signals
 from flask_branches.branch import EMPTY, MAIN
 from flask_branches.cli import branches as commands
-from flask_branches.databases import RUN
 from flask_branches.errors import BranchNotFound, ConfigurationError, InvalidValue
+from flask_branches.record import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -222,7 +222,7 @@ class Branches:
         app, settings = _app(), self.config
         known = self._databases.get(app)
         if known is None or not configured.is_current(known):
-            known = self._databases[app] = configured.of_app(app, settings.backend, settings.masks)
+            known = self._databases[app] = configured.of_app(app, settings.backend, settings.masks, settings.neon)
         return known
 
     def _create(

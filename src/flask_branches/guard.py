@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_branches import configured, databases, emptying, record, urls
+from flask_branches import configured, databases, emptying, neon_address, record, urls
 from flask_branches.errors import DatabaseFailed, Refused
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
         raise Refused(
             f"{source} leads to {urls.shown(url)}, the application's own database, which tests never write to. {_HOW}"
         )
-    found = _backend(there, url).vouch(url)
+    try:
+        found = _backend(there, url).vouch(url)
+    except Refused as error:
+        raise Refused(f"{source}: {error} {_HOW}") from None
     if found is None:
         raise Refused(
             f"{source} leads to {urls.shown(url)}, which has no record that says it may be tested on. {_HOW}; "
@@ -83,6 +86,13 @@ def _is_own(there: Databases, url: sa.URL) -> bool:
 
 
 def _backend(there: Databases, url: sa.URL) -> Backend:
+    """Who can tell what a database is: of Neon's, Neon alone, since its copies have their parents' records too."""
+    if urls.backend_of(url) == "postgres":
+        for each in there.all:
+            if each.backend.name == "neon":
+                return each.backend
+        if neon_address.is_neon(url):
+            return configured.on_neon_at(url, there.neon)
     return configured.backend_for(url, _connect_args(there, url))
 
 

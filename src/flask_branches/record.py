@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+RUN = "run"
+"""The label of a branch that lives no longer than a test run, or than the process that made it for itself."""
+EMPTIED = "data"
+"""The label of a branch that began without its parent's rows; its value is ``"empty"``."""
+PLACE = "place"
+"""The label that says where the locks of the process hold that has made a branch; without it, everybody sees them."""
+
 _FORMAT = "flask_branches"
 _VERSION = 1
 

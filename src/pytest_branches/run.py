@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from flask_branches import configured, databases, embedded, guard, migrating, record, urls
 from flask_branches.branch import MAIN, Branch, now
-from flask_branches.databases import RUN, Databases, lock_of_run
+from flask_branches.databases import Databases, lock_of_run
 from flask_branches.errors import BranchesError
+from flask_branches.record import RUN
 from pytest_branches.part import MASTER
 from pytest_branches.template import Template
 

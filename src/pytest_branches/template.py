@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from flask_branches import configured, migrating, record
 from flask_branches.branch import EMPTY, now
-from flask_branches.databases import RUN, lock_of_run
+from flask_branches.databases import lock_of_run
 from flask_branches.errors import BranchNotFound
+from flask_branches.record import RUN
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from flask_branches import Branch, urls
 from flask_branches.branch import now, written
-from flask_branches.databases import RUN
+from flask_branches.record import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from flask_branches import Branch, BranchesError, BranchExists, BranchNotFound, record, urls
 from flask_branches.branch import now
-from flask_branches.databases import RUN, lock_of_run
+from flask_branches.databases import lock_of_run
+from flask_branches.record import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from flask_branches.errors import BranchNotFound
+import sqlalchemy as sa
+
+from flask_branches.errors import BranchNotFound, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
-
-    import sqlalchemy as sa
 
     from flask_branches.branch import Branch, PointInTime
     from flask_branches.record import Record
@@ -31,6 +31,11 @@ class Backend(Protocol):
     """The application's own database; it may not exist yet."""
     longest_name: int
     """How many bytes of UTF-8 a branch's name can have here."""
+
+    @property
+    def place(self) -> str | None:
+        """Where its locks hold; None where everybody who reaches main sees them."""
+        ...
 
     def create(
         self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
@@ -107,16 +112,42 @@ class Backend(Protocol):
         ...
 
     def locked(self, what: str) -> AbstractContextManager[None]:
-        """Keep every other process, on any machine that shares main, from the same block."""
+        """Keep every other process from the same block, wherever :attr:`place` says."""
         ...
 
     def is_held(self, what: str) -> bool:
         """Whether some process is in such a block now; it ends with its process, however that ends."""
         ...
 
+    def located(self, branch: Branch, own: sa.URL) -> sa.URL:
+        """Where a branch is for another of the application's ways to main: as another role, with other options."""
+        ...
+
+    def pooled(self, branch: Branch) -> str:
+        """The URL of a branch's connection pooler.
+
+        Raises:
+            NotSupported: where the backend has none.
+        """
+        ...
+
     def close(self) -> None:
         """Close what is kept open for the next call."""
         ...
+
+
+class ByName:
+    """What is the same for all backends whose branches are told by a database's name alone."""
+
+    place: str | None = None
+
+    def located(self, branch: Branch, own: sa.URL) -> sa.URL:
+        """The same database for another of the application's URLs."""
+        return own.set(database=sa.make_url(branch.url).database)
+
+    def pooled(self, branch: Branch) -> str:
+        """There is none."""
+        raise NotSupported(f"The branch {branch.name!r} has no connection pooler, only those of Neon have one.")
 
 
 def not_found(name: str, there: list[Branch]) -> BranchNotFound:

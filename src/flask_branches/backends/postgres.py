@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from flask_branches import urls
-from flask_branches.backends import not_found
+from flask_branches.backends import ByName, not_found
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.backends.postgres_errors import told
@@ -44,7 +44,7 @@ _CREATE = "create"
 _HALF_BUILT = "flask_branches_{main}_"
 
 
-class Postgres:
+class Postgres(ByName):
     """Branches of a Postgres database.
 
     Args:

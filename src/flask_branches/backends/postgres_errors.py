@@ -43,6 +43,8 @@ _CONNECTING = (
     (re.compile(r"FATAL: .*(too many clients|remaining connection slots|too many connections)"), "53300"),
 )
 
+_FINAL = {"28000", "28P01", "no CONNECT", "3D000"}
+
 
 @contextmanager
 def told(url: sa.URL) -> Iterator[None]:
@@ -58,13 +60,20 @@ def sqlstate(error: sa.exc.DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
 
 
+def is_final(error: BaseException | None) -> bool:
+    """Whether an error while connecting will be the same the next time: the server has looked, and said no."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return True
+    return _state(error) in _FINAL
+
+
 def said(error: sa.exc.DBAPIError) -> str:
     """What the server, or the driver, has said: its first line."""
     return str(error.orig).strip().split("\n")[0]
 
 
 def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
-    state = sqlstate(error) or next((state for text, state in _CONNECTING if text.search(said(error))), None)
+    state = _state(error)
     role = url.username or "the role"
     if state is None and not isinstance(error, sa.exc.OperationalError):
         return DatabaseFailed(f"The server at {_place(url)} cannot be asked ({said(error)}): correct the URL.")
@@ -73,6 +82,10 @@ def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
         return DatabaseFailed(text)
     kind, text = _REFUSALS.get(state, (DatabaseFailed, "The server at {place} refused: {said}."))
     return kind(text.format(said=said(error), role=role, place=_place(url), wait=LOCK_WAIT))
+
+
+def _state(error: sa.exc.DBAPIError) -> str | None:
+    return sqlstate(error) or next((state for text, state in _CONNECTING if text.search(said(error))), None)
 
 
 def _place(url: sa.URL) -> str:

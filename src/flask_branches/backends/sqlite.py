@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from flask_branches import record as records
 from flask_branches import urls
-from flask_branches.backends import not_found
+from flask_branches.backends import ByName, not_found
 from flask_branches.backends import sqlite_files as files
 from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import BranchExists, BranchNotFound, DatabaseFailed, DatabaseInUse, NotSupported
@@ -38,7 +38,7 @@ _HEADER = 100
 _PRIVATE = 0o600
 
 
-class SQLite:
+class SQLite(ByName):
     """Branches of a SQLite database.
 
     Args:

@@ -1,0 +1,61 @@
+"""Neon's branches as this package's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_branches import neon_address, urls
+from flask_branches.backends.neon import marks
+from flask_branches.branch import MAIN, Branch
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from flask_branches.backends.neon.project import Project
+    from flask_branches.neon_client import BranchInfo
+
+NAME = "neon"
+
+
+def listed(project: Project, main: sa.URL, main_id: str) -> list[Branch]:
+    """Every complete branch but main's, oldest first.
+
+    Its URL has main's password, with which a branch begins; none where the parent is protected, since Neon gives its
+    children others.
+    """
+    found = [_branch(project, each, main, main_id) for each in others(project.branches, main_id)]
+    return sorted(found, key=lambda each: (each.created_at, each.name))
+
+
+def others(branches: tuple[BranchInfo, ...], main_id: str) -> tuple[BranchInfo, ...]:
+    """The branches that anybody may name."""
+    return tuple(each for each in branches if each.id != main_id and not marks.is_half_built(each))
+
+
+def parent_name(project: Project, branch: BranchInfo, main_id: str) -> str | None:
+    """What a branch's parent is called here."""
+    if branch.parent_id is None:
+        record = marks.record_of(branch)
+        return None if record is None else record.parent
+    if branch.parent_id == main_id:
+        return MAIN
+    return next((each.name for each in project.branches if each.id == branch.parent_id), branch.parent_id)
+
+
+def _branch(project: Project, branch: BranchInfo, main: sa.URL, main_id: str) -> Branch:
+    record = marks.record_of(branch)
+    parent = next((each for each in project.branches if each.id == branch.parent_id), None)
+    password = None if parent is not None and parent.is_protected else main.password
+    endpoint = project.endpoint_of(branch)
+    url = "" if endpoint is None else urls.plain(neon_address.led(main, endpoint.id, endpoint.host, password))
+    return Branch(
+        id=branch.id,
+        name=branch.name,
+        parent=parent_name(project, branch, main_id),
+        url=url,
+        created_at=branch.created_at,
+        expires_at=branch.expires_at,
+        backend=NAME,
+        labels={} if record is None else record.labels,
+        has_record=record is not None,
+    )

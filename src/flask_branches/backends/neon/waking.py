@@ -1,0 +1,95 @@
+"""What is done by SQL to a new branch of Neon before anybody is told of it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from flask_branches import emptying, ours, urls
+from flask_branches.backends import postgres_clone as clone
+from flask_branches.backends import postgres_server as server
+from flask_branches.backends.postgres_errors import is_final, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.engine import Connection
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_CONNECT_SECONDS = 10
+
+
+def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) -> None:
+    """Wait until a compute answers; one that is made, or woken, may take several seconds.
+
+    Args:
+        url: the branch's direct one.
+        connect_args: what the application passes to its driver.
+        patience: in seconds.
+
+    Raises:
+        DatabaseFailed: where it refuses, or does not answer in time.
+    """
+    limit = time.monotonic() + patience
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            with told(url), connected(url, connect_args) as connection:
+                connection.execute(sa.select(1))
+        except Exception as error:
+            if is_final(error.__cause__) or time.monotonic() + pause > limit:
+                raise
+            time.sleep(pause)  # a proxy tells nobody when a compute is there
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        else:
+            return
+
+
+def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> AbstractContextManager[Connection]:
+    """A connection that is given up where no compute takes it."""
+    patient = {"connect_timeout": _CONNECT_SECONDS} if "connect_timeout" not in url.query else {}
+    engine = sa.create_engine(
+        url, poolclass=sa.NullPool, connect_args={**patient, **connect_args}, hide_parameters=True
+    )
+    with ours.connecting():
+        return engine.connect()
+
+
+def empty_database(url: sa.URL, connect_args: Mapping[str, Any]) -> None:
+    """Put an empty database in the place of the one that a branch has from its parent."""
+    there = server.Server(url, dict(connect_args))
+    database, new = urls.database(url), f"flask_branches_{secrets.token_hex(6)}"
+    try:
+        with there.connected() as connection:
+            clone.create_empty(connection, database, new)
+            server.drop(connection, database)
+            server.run(connection, f"ALTER DATABASE {server.quoted(new)} RENAME TO {server.quoted(database)}")
+    finally:
+        there.close()
+
+
+def copy_revision(parent: sa.URL, url: sa.URL, connect_args: Mapping[str, Any]) -> None:
+    """Let a branch that has its parent's schema and not a row know which revision that is.
+
+    The one thing that is read from a parent, in a transaction that can write nothing.
+    """
+    with told(parent), connected(parent, connect_args) as connection:
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        found = {table: list(_revisions(connection, table)) for table in _tables(connection)}
+    with told(url), connected(url, connect_args) as connection, connection.begin():
+        for table, revisions in found.items():
+            for revision in revisions:
+                connection.execute(sa.text(f"INSERT INTO {table} (version_num) VALUES (:number)"), {"number": revision})  # noqa: S608  quoted by `tables`
+
+
+def _tables(connection: Connection) -> list[str]:
+    everything, others = emptying.tables(connection, keep=""), emptying.tables(connection)
+    return sorted(set(everything) - set(others))
+
+
+def _revisions(connection: Connection, table: str) -> Iterator[str]:
+    yield from connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars()  # noqa: S608  quoted by `tables`

@@ -1,0 +1,108 @@
+"""Which of Neon's endpoints a URL leads to, however it is written."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POOLER = "-pooler"
+
+_PORT = 5432
+_DOMAINS = (".neon.tech", ".neon.build")
+_HOST = re.compile(r"(ep-[a-z0-9-]+?)(?:-pooler)?")
+# Neon's own ways to name an endpoint where the client's TLS does not: options, their older word, and the password.
+_OPTION = re.compile(r"(?:^|\s)(?:endpoint|project)=([a-z0-9-]+)")
+_PASSWORD = re.compile(r"endpoint=([a-z0-9-]+)[;$]")
+
+
+def named(url: sa.URL) -> frozenset[str]:
+    """The ids of all the endpoints that a URL names: by its hosts, its options, its password."""
+    texts = " ".join(url.normalized_query.get("options", ()))
+    found = {match[1] for host in hosts(url) if (match := _HOST.fullmatch(host.partition(".")[0]))}
+    found |= {each.removesuffix(POOLER) for each in _OPTION.findall(texts)}
+    if match := _PASSWORD.match(str(url.password or "")):
+        found.add(match[1].removesuffix(POOLER))
+    return frozenset(found)
+
+
+def is_neon(url: sa.URL) -> bool:
+    """Whether a URL, by itself, says that it leads to Neon."""
+    return bool(named(url)) or any(host.endswith(_DOMAINS) for host in hosts(url))
+
+
+def leads_to(url: sa.URL, endpoint: str, host: str) -> bool:
+    """Whether a URL leads to one endpoint, and to nothing else.
+
+    Args:
+        url: of a Postgres.
+        endpoint: the endpoint's id.
+        host: where the API says that it is; with a port where that is not the usual one, as on this machine.
+    """
+    ids = named(url)
+    if ids:
+        return ids == {endpoint}
+    name, port = split(host)
+    places = list(_places(url))
+    return bool(places) and all(place == (_plain(name), port) for place in places)
+
+
+def split(host: str) -> tuple[str, int]:
+    """The name and the port of a host as the API writes it."""
+    name, colon, port = host.rpartition(":")
+    return (name, int(port)) if colon and port.isdigit() else (host, _PORT)
+
+
+def hosts(url: sa.URL) -> list[str]:
+    """Every host that libpq may turn to, in lower case and without its port."""
+    given = url.normalized_query.get("host") or ((url.host,) if url.host else ())
+    return [each.lower() for value in given for each in value.split(",") if each]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by name or address."""
+    return _plain(host) == "localhost"
+
+
+def _places(url: sa.URL) -> Iterator[tuple[str, int]]:
+    names = hosts(url)
+    ports = [each for value in url.normalized_query.get("port", ()) for each in value.split(",")]
+    ports = ports or [str(url.port or _PORT)]
+    for number, name in enumerate(names):
+        port = ports[number] if number < len(ports) else ports[-1]
+        if port.isdigit():
+            yield _plain(name), int(port)
+
+
+def _plain(host: str) -> str:
+    try:
+        return "localhost" if ip_address(host.strip("[]")).is_loopback else host
+    except ValueError:
+        return host
+
+
+def led(url: sa.URL, endpoint: str, host: str, password: str | None) -> sa.URL:
+    """A URL led to another endpoint: directly, past the pooler, with the same role, database and options.
+
+    Args:
+        url: of any branch.
+        endpoint: the endpoint's id.
+        host: where the API says that it is.
+        password: the role's over there; None leaves it out.
+    """
+    name, port = split(host)
+    query = {key: value for key, value in url.query.items() if key not in {"host", "hostaddr", "port"}}
+    if "options" in query:
+        words = _OPTION.sub("", " ".join(url.normalized_query["options"])).strip()
+        had = _OPTION.search(" ".join(url.normalized_query["options"])) is not None
+        query["options"] = f"{words} endpoint={endpoint}".strip() if had else words
+    if not is_loopback(name):
+        query.setdefault("sslmode", "require")
+    return sa.URL.create(
+        url.drivername, url.username, password, name, None if port == _PORT else port, url.database, query
+    )
