@@ -30,12 +30,7 @@ _CLASSES: dict[str, type[Config]] = {"sqlite": SQLiteConfig, "postgres": Postgre
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say at once what a run on Neon needs; where no server is named, let no variable of libpq's name one."""
-    if os.environ.get("QUESTIONS_CONFIG") == "neon" and not os.environ.get("BRANCHES_URL"):
-        raise pytest.UsageError(
-            "The tests on Neon need a branch that they may use: set BRANCHES_URL to its connection string. "
-            "Never the one of production; make a branch with: neonctl branches create --name tests"
-        )
+    """Where no server is named, let no variable of libpq's name one."""
     written = dotenv_values(config.rootpath / ".env") | dotenv_values(config.rootpath / ".env.test")
     if not any(os.environ.get(name) or written.get(name) for name in ("DATABASE_URL", "BRANCHES_URL")):
         for name in [name for name in os.environ if name.startswith("PG")]:
@@ -176,7 +171,7 @@ def interruptible() -> Iterator[None]:
 def _forget_settings(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Leave nothing to be read but what a test sets; whoever undoes the patch undoes that first."""
     for name in os.environ:
-        if name == "DATABASE_URL" or name.startswith(("BRANCHES_", "QUESTIONS_")):
+        if name == "DATABASE_URL" or name.startswith(("BRANCHES_", "NEON_", "QUESTIONS_")):
             patch.delenv(name)
     patch.chdir(folder)
 

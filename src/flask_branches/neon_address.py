@@ -23,17 +23,43 @@ _PASSWORD = re.compile(r"endpoint=([a-z0-9-]+)[;$]")
 
 def named(url: sa.URL) -> frozenset[str]:
     """The ids of all the endpoints that a URL names: by its hosts, its options, its password."""
-    texts = " ".join(url.normalized_query.get("options", ()))
-    found = {match[1] for host in hosts(url) if (match := _HOST.fullmatch(host.partition(".")[0]))}
-    found |= {each.removesuffix(POOLER) for each in _OPTION.findall(texts)}
-    if match := _PASSWORD.match(str(url.password or "")):
+    options = " ".join(url.normalized_query.get("options", ()))
+    return named_in(",".join(hosts(url)), options, str(url.password or ""))
+
+
+def named_in(host: str, options: str, password: str = "") -> frozenset[str]:
+    """The ids of all the endpoints that the parts of an address name, as libpq has them."""
+    found = {name for each in host.split(",") if (name := endpoint(each))}
+    found |= {each.removesuffix(POOLER) for each in _OPTION.findall(options)}
+    if match := _PASSWORD.match(password):
         found.add(match[1].removesuffix(POOLER))
     return frozenset(found)
+
+
+def endpoint(host: str) -> str | None:
+    """The id of the endpoint whose host it is, or whose pooler's; None for every other host."""
+    match = _HOST.fullmatch(host.lower().partition(".")[0])
+    return match[1] if match else None
 
 
 def is_neon(url: sa.URL) -> bool:
     """Whether a URL, by itself, says that it leads to Neon."""
     return bool(named(url)) or any(host.endswith(_DOMAINS) for host in hosts(url))
+
+
+def direct(url: sa.URL) -> sa.URL:
+    """The same endpoint past its pooler, which has no sessions."""
+    changed = url.set(host=_unpooled(url.host)) if url.host else url
+    given = url.normalized_query.get("host", ())
+    if given:
+        named_hosts = [_unpooled(host) for value in given for host in value.split(",")]
+        changed = changed.update_query_dict({"host": ",".join(named_hosts)})
+    return changed
+
+
+def _unpooled(host: str) -> str:
+    label, dot, rest = host.partition(".")
+    return label.removesuffix(POOLER) + dot + rest if _HOST.fullmatch(label.lower()) else host
 
 
 def leads_to(url: sa.URL, endpoint: str, host: str) -> bool:

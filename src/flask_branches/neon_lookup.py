@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_branches.backends.neon import project
 from flask_branches.errors import BranchesError, ConfigurationError
-from flask_branches.neon_client import NeonClient
 
 if TYPE_CHECKING:
     from flask_branches.neon_client import BranchInfo
@@ -24,6 +22,8 @@ def database_url(settings: NeonSettings) -> str:
         ConfigurationError: where there are several to choose from.
         BranchesError: where Neon cannot be asked, or has no such branch.
     """
+    from flask_branches.neon_client import NeonClient  # which needs packages that other databases do not
+
     client = NeonClient(settings.access)
     try:
         branch = _branch(tuple(client.branches()), settings.branch)
@@ -37,6 +37,8 @@ def database_url(settings: NeonSettings) -> str:
 
 
 def _branch(branches: tuple[BranchInfo, ...], name: str | None) -> BranchInfo:
+    from flask_branches.backends.neon import project
+
     if name is not None:
         return project.named(branches, name)
     for each in branches:

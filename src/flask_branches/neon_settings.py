@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from pydantic import SecretStr
+
     from flask_branches.neon_client import Access
 
-    Find = Callable[[str], str | None]
+    Find = Callable[[str], Any]
 
 NAMES = ("NEON_API_KEY", "NEON_PROJECT_ID", "NEON_API_HOST", "NEON_BRANCH", "NEON_DATABASE", "NEON_ROLE")
 MISSING = (
@@ -44,18 +46,27 @@ def read(find: Find, *, timeout: timedelta | None = None, patience: timedelta | 
     """
     if not find("NEON_API_KEY") or not find("NEON_PROJECT_ID"):
         return None
-    from pydantic import SecretStr
-
     from flask_branches.neon_client import Access
 
-    chosen = {"api_host": find("NEON_API_HOST") or None, "timeout": timeout, "patience": patience}
+    chosen = {"api_host": _text(find, "NEON_API_HOST"), "timeout": timeout, "patience": patience}
     return NeonSettings(
         Access(
-            SecretStr(find("NEON_API_KEY") or ""),
-            find("NEON_PROJECT_ID") or "",
-            **{key: value for key, value in chosen.items() if value is not None},  # type: ignore[arg-type]  # by name
+            _secret(find("NEON_API_KEY")),
+            str(find("NEON_PROJECT_ID")),
+            **{key: value for key, value in chosen.items() if value is not None},
         ),
-        find("NEON_BRANCH") or None,
-        find("NEON_DATABASE") or None,
-        find("NEON_ROLE") or None,
+        _text(find, "NEON_BRANCH"),
+        _text(find, "NEON_DATABASE"),
+        _text(find, "NEON_ROLE"),
     )
+
+
+def _text(find: Find, name: str) -> Any:  # noqa: ANN401  a text or None
+    value = find(name)
+    return str(value) if value else None
+
+
+def _secret(value: object) -> SecretStr:
+    from pydantic import SecretStr
+
+    return value if isinstance(value, SecretStr) else SecretStr(str(value))

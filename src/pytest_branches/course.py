@@ -23,6 +23,7 @@ FIXTURE = "_branches"
 FAILED = pytest.StashKey[bool]()
 
 _KEPT = "branches_kept"
+_REQUESTS = "branches_requests"
 _SIGNALS = ("SIGTERM", "SIGHUP")
 
 
@@ -35,6 +36,7 @@ class Course:
         self._given: dict[str, Branch] = {}
         self._failed: set[str] = set()
         self._kept: list[str] = []
+        self._requests = 0
         self._lost = False
         self._complaint = ""
         self._signals: dict[int, Any] = {}
@@ -52,7 +54,7 @@ class Course:
 
     def pytest_sessionstart(self) -> None:
         """Refuse options that cannot be used before anything runs."""
-        if not self._part.is_worker and not self._is_for_show():
+        if not self._part.is_worker and not self._part.is_for_show:
             with _as_usage_errors():
                 _ = self._part.plan  # which decides it
             self._listen()
@@ -60,7 +62,7 @@ class Course:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Without workers: make the branch, so that what is in the way of it is said once."""
-        if self._part.is_worker or self._is_for_show() or session.testsfailed:
+        if self._part.is_worker or self._part.is_for_show or session.testsfailed:
             return
         if any(self._part.concerns(item) for item in getattr(session, "items", ())):
             with _as_usage_errors():
@@ -71,6 +73,7 @@ class Course:
         """Keep a test from the next before any other fixture of its own works: pytest-flask's would start a server."""
         for item in items:
             _put_first(item)
+        self._part.wants_own_branches = any(self._part.asks_for_its_own(item) for item in items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401  of xdist, which need not be there
@@ -86,9 +89,11 @@ class Course:
     def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ANN401  of xdist, which need not be there
         """In the controller: delete what a worker has left, however it ended."""
         worker = node.workerinput["workerid"]
-        self._kept += getattr(node, "workeroutput", {}).get(_KEPT, [])
+        said = getattr(node, "workeroutput", {})
+        self._kept += said.get(_KEPT, [])
+        self._requests += said.get(_REQUESTS, 0)
         if branch := self._given.pop(worker, None):
-            self._finish(worker, branch, failed=error is not None or worker in self._failed)
+            self._finish(worker, branch, failed=error is not None or worker in self._failed, crashed=error is not None)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -122,12 +127,15 @@ class Course:
         """Delete the branch, or keep it, once every fixture is gone; a worker says what it has kept."""
         self._part.let_go()
         if self._part.is_worker:
-            self._config.workeroutput[_KEPT] = self._kept  # type: ignore[attr-defined]  # xdist's own
+            said = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's own
+            said[_KEPT], said[_REQUESTS] = self._kept, self._part.requests
         elif (branch := self._part.branch_made) is not None:
             self._finish(MASTER, branch, failed=bool(self._failed))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the branches that are kept."""
+        """Name the branches that are kept, and say how often Neon was asked."""
+        if sent := self._requests + self._part.requests:
+            terminalreporter.write_line(f"branches: {sent} requests to Neon's API")
         if not self._kept and not self._lost:
             return
         terminalreporter.section("branches")
@@ -157,7 +165,7 @@ class Course:
         if not self._keep(branch, failed=failed):
             self._part.run.delete(branch)
 
-    def _finish(self, worker: str, branch: Branch, *, failed: bool) -> None:
+    def _finish(self, worker: str, branch: Branch, *, failed: bool, crashed: bool = False) -> None:
         from flask_branches import BranchesError
 
         run = self._part.run
@@ -165,7 +173,7 @@ class Course:
             return
         try:
             self._keep(branch, failed=failed)
-            run.delete_all_of(worker)
+            run.delete_all_of(worker, crashed=crashed)
         except BranchesError as error:
             self._complain(error)
 
@@ -186,11 +194,6 @@ class Course:
         kept = run.keep(branch)
         self._kept.append(f"kept {kept.name} until {written(kept.expires_at)}: {kept.safe_url}")
         return True
-
-    def _is_for_show(self) -> bool:
-        """Whether no test is going to run."""
-        option = self._config.option
-        return any(getattr(option, name, False) for name in ("collectonly", "setupplan", "showfixtures"))
 
     def _redact(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if (report.longrepr or report.sections) and (redaction := self._part.redaction()) is not None:

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from flask_branches import Branch
+    from flask_branches.databases import Databases
+    from pytest_branches.neon_run import NeonRun
     from pytest_branches.plan import Plan
     from pytest_branches.redaction import Redaction
     from pytest_branches.run import Run
 
 MASTER = "master"
 """The only process of a run, or the controller of its workers."""
+
+WORKER = "worker"
+"""The label that says which process of a run has a branch."""
 
 _ASKING = {"branch", "own_branch", "database_url"}
 
@@ -34,7 +39,8 @@ class Part:
         self._config = config
         self._input: dict[str, Any] | None = getattr(config, "workerinput", {}).get("branches")
         self._plan: Plan | Exception | None = None
-        self._run: Run | Exception | None = None
+        self._run: Run | NeonRun | Exception | None = None
+        self._there: Databases | None = None
         self._branch: Branch | None = None
         self._redaction: Redaction | None = None
         self._stack = ExitStack()
@@ -45,6 +51,8 @@ class Part:
         """Whether the project has named its application."""
         self.worker = str(getattr(config, "workerinput", {}).get("workerid", MASTER))
         """This process's name in the run."""
+        self.wants_own_branches = False
+        """Whether some test of this process is going to ask for a branch of its own."""
 
     @property
     def plan(self) -> Plan:
@@ -55,7 +63,12 @@ class Part:
             from pytest_branches.watch import watched
 
             try:
-                self._plan = decide(self._config)
+                plan = decide(self._config)
+                if plan.is_on_neon and not self.is_worker and not self.is_for_show:
+                    from pytest_branches.neon_survey import surveyed
+
+                    plan, self._there = surveyed(plan)
+                self._plan = plan
                 self._stack.enter_context(watched(self._plan))
             except BranchesError as error:
                 self._plan = error
@@ -64,7 +77,13 @@ class Part:
         return self._plan
 
     @property
-    def run(self) -> Run:
+    def is_for_show(self) -> bool:
+        """Whether no test is going to run."""
+        option = self._config.option
+        return any(getattr(option, name, False) for name in ("collectonly", "setupplan", "showfixtures"))
+
+    @property
+    def run(self) -> Run | NeonRun:
         """The run: begun here, or joined."""
         from flask_branches import BranchesError
 
@@ -85,9 +104,11 @@ class Part:
             if self._input is not None:
                 from pytest_branches.run import from_input
 
-                self._branch = from_input(self._input["branch"])
+                branch = from_input(self._input["branch"])
             else:
-                self._branch = run.worker_branch(MASTER)
+                branch = run.worker_branch(MASTER)
+            self._redaction = None
+            self._branch = run.prepared(branch, own_branches=self.wants_own_branches)
             if self.plan.module is not None:
                 from flask_branches.binding import bound
 
@@ -98,6 +119,12 @@ class Part:
     def branch_made(self) -> Branch | None:
         """This process's branch, if it has one by now."""
         return self._branch
+
+    @property
+    def requests(self) -> int:
+        """How many requests this process has sent to Neon's API."""
+        run = self._run
+        return 0 if run is None or isinstance(run, Exception) else run.requests
 
     def own_branch(self) -> Branch:
         """A branch for one test."""
@@ -113,6 +140,12 @@ class Part:
         """Whether a test asks for a branch, whatever application it has."""
         names = getattr(item, "fixturenames", ())
         return bool(_ASKING.intersection(names)) or item.get_closest_marker("branches") is not None
+
+    def asks_for_its_own(self, item: pytest.Item) -> bool:
+        """Whether a test is going to ask for a branch that nobody else has."""
+        if "own_branch" in getattr(item, "fixturenames", ()):
+            return True
+        return any(marker.kwargs.get("isolation") == "branch" for marker in item.iter_markers("branches"))
 
     def concerns(self, item: pytest.Item) -> bool:
         """Whether a test has anything to do with the application's database."""
@@ -155,6 +188,8 @@ class Part:
 
     def redaction(self) -> Redaction | None:
         """What hides the passwords that this process knows of; None where it knows of no database."""
+        from sqlalchemy import make_url
+
         from flask_branches import BranchesError
         from pytest_branches.redaction import Redaction
 
@@ -163,7 +198,10 @@ class Part:
                 plan = self.plan
             except BranchesError:
                 return None
-            self._redaction = Redaction([*plan.own, *([plan.url] if plan.url else [])])
+            made = [self._branch.url, *self._branch.binds.values()] if self._branch else []
+            known = [*plan.own, *filter(None, (plan.url, plan.main)), *map(make_url, made)]
+            key = [plan.neon.access.api_key.get_secret_value()] if plan.neon else []
+            self._redaction = Redaction(known, key)
         return self._redaction
 
     def let_go(self) -> None:
@@ -200,20 +238,36 @@ class Part:
             close_pools(self._engines)
         self._engines = ()
 
-    def _begun(self) -> Run:
-        from pytest_branches.run import Run
-
-        run = Run(self.plan)
+    def _begun(self) -> Run | NeonRun:
+        run = self._new_run()
         run.begin()
         return run
 
-    def _joined(self) -> Run:
-        from pytest_branches.run import Run
-
+    def _joined(self) -> Run | NeonRun:
         assert self._input is not None  # noqa: S101  for mypy: the controller has sent it
-        run = Run(self.plan, self._input["run"], self._input["server"])
-        run.join(self._input["source"])
+        run = self._new_run(self._input)
+        run.join()
         return run
+
+    def _new_run(self, sent: dict[str, Any] | None = None) -> Run | NeonRun:
+        from pytest_branches.run import Run, from_input
+
+        sent = sent or {}
+        if not self.plan.is_on_neon:
+            return Run(self.plan, sent.get("run"), sent.get("server"), sent.get("source"))
+        from dataclasses import replace
+
+        from sqlalchemy import make_url
+
+        from pytest_branches.neon_run import NeonRun, SharedNeonRun
+        from pytest_branches.neon_survey import databases
+
+        plan = replace(self.plan, main=make_url(sent["main"])) if sent.get("main") else self.plan
+        there = self._there or databases(plan)
+        if plan.shared or sent.get("shared"):
+            shared = from_input(sent["shared"]) if sent else None
+            return SharedNeonRun(plan, there, sent.get("run"), shared)
+        return NeonRun(plan, there, sent.get("run"))
 
 
 _PART = pytest.StashKey[Part]()

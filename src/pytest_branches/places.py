@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask_branches import urls
+from flask_branches import neon_address, urls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def of_url(url: sa.URL) -> Place:
     query = url.normalized_query
     hosts = query.get("host") or (url.host or os.environ.get("PGHOST", ""),)
     ports = query.get("port") or (str(url.port or os.environ.get("PGPORT") or _PORT),)
-    return Place(urls.database(url), _addresses(hosts), frozenset(",".join(ports).split(",")))
+    return Place(urls.database(url), _addresses(hosts) | neon_address.named(url), frozenset(",".join(ports).split(",")))
 
 
 def of_connection(connection: Any) -> Place | None:  # noqa: ANN401  whatever driver it is from
@@ -52,8 +52,12 @@ def of_connection(connection: Any) -> Place | None:  # noqa: ANN401  whatever dr
     info: Any = getattr(connection, "info", None)  # psycopg and psycopg2
     if not hasattr(info, "dbname"):
         return None
-    return Place(info.dbname, _addresses((info.host,)), frozenset({str(info.port)}))
+    named = neon_address.named_in(info.host or "", info.options or "")
+    return Place(info.dbname, _addresses((info.host,)) | named, frozenset({str(info.port)}))
 
 
 def _addresses(hosts: Sequence[str]) -> frozenset[str]:
-    return frozenset("" if host in _HERE else host for host in ",".join(hosts).split(","))
+    """The hosts; an endpoint of Neon's has several, and is told by its id."""
+    return frozenset(
+        "" if host in _HERE else neon_address.endpoint(host) or host for host in ",".join(hosts).split(",")
+    )

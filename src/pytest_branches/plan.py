@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from flask_branches import config as branches_config
-from flask_branches import embedded, migrating, urls
+from flask_branches import embedded, migrating, neon_address, neon_settings, urls
 from flask_branches.branch import EMPTY, MAIN, duration, point_in_time
-from flask_branches.configured import engines_of
-from flask_branches.errors import ConfigurationError, InvalidValue
+from flask_branches.configured import engines_of, kind_of
+from flask_branches.errors import ConfigurationError, InvalidValue, Refused
 from pytest_branches import options
 from pytest_branches.isolating import close_pools
 from pytest_branches.loading import load_app
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_branches.branch import PointInTime
+    from flask_branches.neon_settings import NeonSettings
 
 Kind = Literal["own", "new", "existing"]
 
@@ -56,13 +57,34 @@ class Plan:
     at: PointInTime | None = None
     url: sa.URL | None = None
     url_from: str = ""
+    neon: NeonSettings | None = None
+    """How Neon is asked, where that is set."""
+    workers: int = 1
+    """How many processes test at the same time."""
+    looks_up_main: bool = False
+    """Whether the application is configured with another kind of database, and Neon's settings name the parent."""
+    main: sa.URL | None = None
+    """What they name, once it is looked up."""
+    shared: str = ""
+    """Why all workers have one branch of Neon; nothing where each has its own."""
+
+    @property
+    def is_on_neon(self) -> bool:
+        """Whether Neon makes the run's branches."""
+        return self.backend == "neon" and self.kind == "own"
 
     def describe(self) -> str:
         """One line for the report's header."""
         if self.kind == "existing" and self.url is not None:
             return f"{self.backend}, on {urls.shown(self.url)} itself, because {self.why}"
         source = "nothing, a new database" if self.parent == EMPTY else f"{self.parent} ({self._main()})"
-        return f"{self.backend}, a branch of {source}, because {self.why}{self._schema()}"
+        what = "a branch"
+        if self.is_on_neon and self.workers > 1:
+            what = f"{'a database in one branch' if self.shared else 'a branch'} for each of {self.workers} workers,"
+        return f"{self.backend}, {what} of {source}, because {self.why}{self._shared()}{self._schema()}"
+
+    def _shared(self) -> str:
+        return f"; {self.shared}" if self.shared else ""
 
     def _schema(self) -> str:
         """What a run without migrations has to be told, where some are to be expected."""
@@ -71,7 +93,9 @@ class Plan:
         return "; no folder of migrations was found, so its tables are made from the models"
 
     def _main(self) -> str:
-        url = urls.shown(self.own[0])
+        if self.looks_up_main and self.main is None:
+            return "of the Neon project"
+        url = urls.shown(self.main or self.own[0])
         return url if self.parent == MAIN else f"a branch of {url}"
 
 
@@ -95,6 +119,7 @@ def decide(config: pytest.Config) -> Plan:
         app, module = load_app(spec, config.rootpath)
         engines = engines_of(app)
     close_pools(engines.values())
+    neon = branches_config.read_neon(lambda name: _setting(config, app, name))
     plan = Plan(
         app,
         module,
@@ -103,12 +128,14 @@ def decide(config: pytest.Config) -> Plan:
         keep,
         expires_in,
         "own",
-        chosen or urls.backend_of(engines[None].url),
+        chosen or _kind_of(engines[None], neon),
         backend.source if chosen else "",
         at=at,
+        neon=neon,
+        workers=_workers(config),
     )
     existing = _existing(config)
-    return _on_existing(plan, existing) if existing else _on_branches(config, plan, engines[None])
+    return _on_existing(config, plan, existing) if existing else _on_branches(config, plan, engines[None])
 
 
 def named(config: pytest.Config) -> Iterator[sa.URL]:
@@ -118,24 +145,55 @@ def named(config: pytest.Config) -> Iterator[sa.URL]:
             yield urls.parsed(text, f"DATABASE_URL{where}")
 
 
-def _on_existing(plan: Plan, named: options.Option) -> Plan:
-    url = urls.parsed(named.value or "", named.source)
-    if plan.backend_from and plan.backend != urls.backend_of(url):
+def _setting(config: pytest.Config, app: Flask, name: str) -> object:
+    """A setting of Neon's: the application's own before the environment and its files."""
+    if value := app.config.get(name):
+        return value
+    return next((values[name] for _, values in options.variables(config) if values.get(name)), None)
+
+
+def _kind_of(engine: sa.Engine, neon: NeonSettings | None) -> str:
+    return urls.backend_of(engine.url) if embedded.is_served(engine) else kind_of(engine.url, neon=neon)
+
+
+def _workers(config: pytest.Config) -> int:
+    """How many workers pytest-xdist is going to start; 1 where it is not there, or starts none."""
+    specs = config.getoption("tx", None) or []
+    numbers = (each.partition("*") for each in specs if isinstance(each, str))
+    return max(1, sum(int(number) if star and number.isdigit() else 1 for number, star, _ in numbers))
+
+
+def _on_existing(config: pytest.Config, plan: Plan, existing: options.Option) -> Plan:
+    url = neon_address.direct(urls.parsed(existing.value or "", existing.source))
+    for own in named(config):
+        if urls.key(neon_address.direct(own)) == urls.key(url):
+            raise Refused(
+                f"{existing.source} leads to {urls.shown(url)}, which DATABASE_URL names as the application's own "
+                "database, and tests never write to that. Make a branch with: flask branches create"
+            )
+    named_by = existing.source
+    if plan.backend_from and plan.backend not in {urls.backend_of(url), "neon"}:
         raise ConfigurationError(
-            f"{plan.backend_from} is {plan.backend}, and {named.source} leads to another kind of database: "
+            f"{plan.backend_from} is {plan.backend}, and {named_by} leads to another kind of database: "
             "leave one of them out."
         )
     if plan.at is not None:
-        raise ConfigurationError(f"A point in time is asked for, and {named.source} is used as it is: leave one out.")
+        raise ConfigurationError(f"A point in time is asked for, and {named_by} is used as it is: leave one out.")
     if url.get_backend_name() == plan.own[0].get_backend_name():
         url = url.set(drivername=plan.own[0].drivername)
-    why = f"{named.source} names it"
-    return replace(plan, kind="existing", backend=urls.backend_of(url), why=why, url=url, url_from=named.source)
+    why = f"{named_by} names it"
+    on_neon = plan.backend == "neon" and urls.backend_of(url) == "postgres"
+    backend = "neon" if on_neon else urls.backend_of(url)
+    return replace(plan, kind="existing", backend=backend, why=why, url=url, url_from=named_by)
 
 
 def _on_branches(config: pytest.Config, plan: Plan, own: sa.Engine) -> Plan:
+    if plan.backend == "neon" and plan.neon is None:
+        raise ConfigurationError(f"{plan.backend_from} is neon. {neon_settings.MISSING}")
     parent, why = _parent(config, plan, own)
-    if plan.backend != urls.backend_of(own.url):
+    if plan.backend == "neon":
+        return replace(plan, parent=parent, why=why, looks_up_main=not _is_of_kind(plan, own))
+    if not _is_of_kind(plan, own):
         if parent != EMPTY:
             raise ConfigurationError(
                 f"{options.get(config, 'parent').source} is {parent!r}, and there is no {plan.backend} database of "
@@ -145,6 +203,13 @@ def _on_branches(config: pytest.Config, plan: Plan, own: sa.Engine) -> Plan:
     # A server of the application's own need not be started for a run that wants nothing of what it holds.
     is_new = parent == EMPTY and embedded.is_served(own)
     return replace(plan, kind="new" if is_new else "own", parent=parent, why=why)
+
+
+def _is_of_kind(plan: Plan, own: sa.Engine) -> bool:
+    """Whether the application's own database is of the kind that the run wants."""
+    if plan.backend == "neon":
+        return _kind_of(own, plan.neon) == "neon"
+    return plan.backend == urls.backend_of(own.url)
 
 
 def _existing(config: pytest.Config) -> options.Option:
@@ -160,8 +225,9 @@ def _parent(config: pytest.Config, plan: Plan, own: sa.Engine) -> tuple[str, str
     given = options.get(config, "parent")
     if given.value:
         return given.value, f"{given.source} says so"
-    if plan.backend != urls.backend_of(own.url):
-        return EMPTY, f"{plan.backend_from} is {plan.backend}"
+    if not _is_of_kind(plan, own):
+        # Neon has a database for who names a project; every other kind begins with nothing.
+        return MAIN if plan.backend == "neon" else EMPTY, f"{plan.backend_from} is {plan.backend}"
     if embedded.is_served(own):
         return EMPTY, "no DATABASE_URL is set"
     return _named(config, own)

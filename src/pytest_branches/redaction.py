@@ -18,15 +18,16 @@ _OURS = "_pytest."
 
 
 class Redaction:
-    """Hides the passwords of some URLs.
+    """Hides the passwords of some URLs, and other secrets.
 
     Args:
         urls: of the databases that a run knows.
+        others: what else nobody is to see.
     """
 
-    def __init__(self, urls: Iterable[sa.URL]) -> None:
+    def __init__(self, urls: Iterable[sa.URL], others: Iterable[str] = ()) -> None:
         """Collect them, as they are and as a URL writes them."""
-        found: set[str] = set()
+        found = {_word(each) for each in others}
         for url in urls:
             for secret in (url.password, *url.normalized_query.get("password", ())):
                 if secret:

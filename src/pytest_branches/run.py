@@ -15,16 +15,15 @@ from flask_branches.branch import MAIN, Branch, now
 from flask_branches.databases import Databases, lock_of_run
 from flask_branches.errors import BranchesError
 from flask_branches.record import RUN
-from pytest_branches.part import MASTER
+from pytest_branches.part import MASTER, WORKER
 from pytest_branches.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from pytest_branches.neon_run import NeonRun
     from pytest_branches.plan import Plan
-
-WORKER = "worker"
 
 _LOOK_SECONDS = 15.0
 
@@ -36,15 +35,19 @@ class Run:
         plan: what is tested on.
         run: its name; a new one where it begins here.
         server: the URL of a new server that another process of the run has started.
+        source: what that process has made to copy from.
     """
 
-    def __init__(self, plan: Plan, run: str | None = None, server: str | None = None) -> None:
+    def __init__(
+        self, plan: Plan, run: str | None = None, server: str | None = None, source: str | None = None
+    ) -> None:
         self.plan = plan
         self.name = run or secrets.token_hex(4)
         self.server = server
         self._stack = ExitStack()
         self._copies: Databases | None = None
-        self._source: str | None = None
+        self._source = source
+        self._record: record.Record | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep_alive, name="branches", daemon=True)
 
@@ -59,6 +62,9 @@ class Run:
         """Whether what it leaves is there afterwards: a new server goes with the run."""
         return self.server is None
 
+    requests = 0
+    """How many requests this process has sent to Neon's API."""
+
     def begin(self) -> None:
         """Make, or find, the template; keep what belongs to the run from expiring while it lives.
 
@@ -69,9 +75,9 @@ class Run:
             there = self._databases()
             self._stack.callback(there.close)
             if self.plan.url is not None:
-                own = configured.of_app(self.plan.app, None, {})
+                own = configured.of_app(self.plan.app, None, {}, self.plan.neon)
                 self._stack.callback(own.close)
-                guard.require_branch(own, self.plan.url, self.plan.url_from)
+                self._record = guard.require_branch(own, self.plan.url, self.plan.url_from)
             self._copies = Databases(there.all, {})
             self._live()
             if self.plan.kind == "existing":
@@ -83,11 +89,15 @@ class Run:
             self._thread.start()
             self._stack.callback(self._stop_keeping)
 
-    def join(self, source: str) -> None:
+    def join(self) -> None:
         """Be a part of a run that another process has begun."""
         there = self._databases()
-        self._copies, self._source = Databases(there.all, {}), source
+        self._copies = Databases(there.all, {})
         self._stack.callback(there.close)
+
+    def prepared(self, branch: Branch, *, own_branches: bool) -> Branch:  # noqa: ARG002  that counts where there is no template
+        """The branch of this process, ready for its tests: it is a copy of what was migrated."""
+        return branch
 
     def worker_branch(self, worker: str) -> Branch:
         """The branch of one worker; an existing branch itself where there is but one."""
@@ -107,7 +117,7 @@ class Run:
         """Let a branch outlive the run, until it expires."""
         return self._there.update(branch, self._expiry(), {})
 
-    def delete_all_of(self, worker: str) -> None:
+    def delete_all_of(self, worker: str, *, crashed: bool) -> None:  # noqa: ARG002  that counts where looking is expensive
         """Delete whatever a worker has left behind."""
         for each in self._there.branches():
             if each.labels.get(RUN) == self.name and each.labels.get(WORKER) == worker:
@@ -151,8 +161,7 @@ class Run:
 
     def _existing(self) -> Branch:
         assert self.plan.url is not None  # noqa: S101  for mypy: a plan of this kind has a URL
-        database = self._there.default
-        found = database.vouch(self.plan.url)
+        found = self._record
         assert found is not None  # noqa: S101  for mypy: the guard refuses one without a record
         return Branch(
             id=str(self.plan.url.database),
@@ -161,7 +170,7 @@ class Run:
             url=urls.plain(self.plan.url),
             created_at=found.created_at,
             expires_at=found.expires_at,
-            backend=database.name,
+            backend=self.plan.backend,
         )
 
     def _copy(self, name: str, worker: str) -> Branch:
@@ -208,9 +217,21 @@ class Run:
             raise
 
 
-def as_input(run: Run, branch: Branch) -> dict[str, Any]:
+def as_input(run: Run | NeonRun, branch: Branch) -> dict[str, Any]:
     """What a worker has to know, in words that xdist can send."""
-    values = {
+    shared: Branch | None = getattr(run, "shared", None)
+    return {
+        "run": run.name,
+        "server": run.server,
+        "source": run.source,
+        "branch": _sent(branch),
+        "shared": _sent(shared) if shared else None,
+        "main": urls.plain(run.plan.main) if run.plan.main is not None else None,
+    }
+
+
+def _sent(branch: Branch) -> dict[str, Any]:
+    return {
         "id": branch.id,
         "name": branch.name,
         "parent": branch.parent,
@@ -220,11 +241,10 @@ def as_input(run: Run, branch: Branch) -> dict[str, Any]:
         "binds": dict(branch.binds),
         "expires_at": branch.expires_at.isoformat() if branch.expires_at else None,
     }
-    return {"run": run.name, "server": run.server, "source": run.source, "branch": values}
 
 
 def from_input(values: dict[str, Any]) -> Branch:
-    """A worker's branch, as it was sent."""
+    """A branch, as it was sent."""
     from datetime import datetime
 
     expires = values["expires_at"]

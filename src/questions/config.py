@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flask_branches import BranchesError, neon_lookup, neon_settings
 from questions import settings_files, urls
-from questions.settings_files import ConfigError
+from questions.settings_files import ConfigError, variable
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -99,6 +100,19 @@ class Config(BaseSettings):
         """The database that was named, its password hidden in ``repr``; None where none was."""
         return None if self.database_url is None else sa.make_url(self.database_url.get_secret_value())
 
+    def located(self) -> Config:
+        """These settings with the database's URL, which some environment may have to look up.
+
+        Raises:
+            ConfigError: where it cannot be found.
+        """
+        return self
+
+    @property
+    def for_branches(self) -> dict[str, Any]:
+        """What the extension has to know beside the database: its keys in the application's ``config``."""
+        return {}
+
     def migration_url(self, url: sa.URL) -> sa.URL:
         """Where migrations of a database run; another place than its URL only where that leads through a pooler.
 
@@ -147,9 +161,20 @@ class PostgresConfig(Config):
 
 
 class NeonConfig(PostgresConfig):
-    """A branch of Neon by its ``DATABASE_URL``: TLS everywhere but on loopback, and patience for a cold start."""
+    """A branch of Neon: TLS everywhere but on loopback, and patience for a cold start.
+
+    It is named by ``DATABASE_URL``; or looked up with ``NEON_API_KEY`` and ``NEON_PROJECT_ID``, whose default branch is
+    meant where ``NEON_BRANCH`` names no other.
+    """
 
     environment: ClassVar[str] = "neon"
+
+    neon_api_key: SecretStr | None = Field(default=None, validation_alias="NEON_API_KEY")
+    neon_project_id: str | None = Field(default=None, validation_alias="NEON_PROJECT_ID")
+    neon_api_host: str | None = Field(default=None, validation_alias="NEON_API_HOST")
+    neon_branch: str | None = Field(default=None, validation_alias="NEON_BRANCH")
+    neon_database: str | None = Field(default=None, validation_alias="NEON_DATABASE")
+    neon_role: str | None = Field(default=None, validation_alias="NEON_ROLE")
 
     # A suspended compute was seen to take 5 s to its first answer; a branch just made takes longer.
     connect_timeout: int = Field(default=30, ge=1, le=300)
@@ -161,11 +186,38 @@ class NeonConfig(PostgresConfig):
 
     def model_post_init(self, _context: object, /) -> None:
         """Refuse to start without a branch: nothing could stand in for it."""
-        if self.database_url is None:
+        if self.database_url is None and (self.neon_api_key is None or self.neon_project_id is None):
             raise ConfigError(
                 "DATABASE_URL is not set, and the neon environment has no database of its own. "
-                "Set it to the connection string of a Neon branch, in the environment or in .env."
+                "Set it to the connection string of a Neon branch, or set NEON_API_KEY and NEON_PROJECT_ID to have it "
+                "looked up, in the environment or in .env."
             )
+
+    @property
+    def owns_database(self) -> bool:
+        """Never: a branch that was not named is looked up."""
+        return False
+
+    def located(self) -> Config:
+        """These settings with the URL of the branch, asked of Neon where it is not set."""
+        if self.database_url is not None:
+            return self
+        try:
+            neon = neon_settings.read(self.for_branches.get)
+            assert neon is not None  # noqa: S101  for mypy: without a key these settings are refused
+            found = self._encrypted(self._right_kind(SecretStr(neon_lookup.database_url(neon))))
+        except BranchesError as error:
+            raise ConfigError(str(error)) from None
+        return self.model_copy(update={"database_url": found})
+
+    @property
+    def for_branches(self) -> dict[str, Any]:
+        """How Neon is asked for branches."""
+        return {
+            variable(type(self), name): getattr(self, name)
+            for name in type(self).model_fields
+            if name.startswith("neon_") and getattr(self, name) is not None
+        }
 
     def migration_url(self, url: sa.URL) -> sa.URL:
         """The branch's direct host: a transaction pooler has no sessions, which migrations need."""

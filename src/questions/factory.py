@@ -32,7 +32,7 @@ def create_app(config: Config | str | None = None) -> Flask:
     Raises:
         ConfigError: for settings that cannot be used; the message names the key and the remedy.
     """
-    config = load_config(config)
+    config = load_config(config).located()
     app = Flask("questions", instance_path=str(Path.cwd() / "instance"))
     app.extensions["questions"] = config
     app.config.from_mapping(
@@ -43,6 +43,7 @@ def create_app(config: Config | str | None = None) -> Flask:
         MAX_CONTENT_LENGTH=config.max_body_bytes,
         SQLALCHEMY_DATABASE_URI=config.url or _own_url(app, config),
         SQLALCHEMY_ENGINE_OPTIONS=config.engine_options,
+        **config.for_branches,
     )
     logs.init_app(app, config)
     db.init_app(app)

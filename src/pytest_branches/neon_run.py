@@ -1,0 +1,266 @@
+"""One test run's branches on Neon: each worker has one of the parent's, since what expires can have none itself."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from flask_branches import migrating, record
+from flask_branches.branch import EMPTY, Branch, now
+from flask_branches.errors import BranchesError
+from flask_branches.record import RUN
+from pytest_branches.inside import Inside
+from pytest_branches.part import WORKER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from datetime import datetime
+
+    from flask_branches.backends.neon import Neon
+    from flask_branches.databases import Databases
+    from pytest_branches.plan import Plan
+
+_LOOK_SECONDS = 15.0
+# A database is copied inside its branch page by page; a branch is made as fast however large it is.
+_LARGE_BYTES = 256 * 2**20
+
+
+class NeonRun:
+    """The branches of one test run on Neon, which expire soon after the process that made it is gone.
+
+    Args:
+        plan: what is tested on.
+        there: where its branches are made.
+        run: its name; a new one where it begins here.
+    """
+
+    server: str | None = None
+    outlives_its_process = True
+
+    def __init__(self, plan: Plan, there: Databases, run: str | None = None) -> None:
+        self.plan = plan
+        self.name = run or secrets.token_hex(4)
+        self._there = there
+        self._backend: Neon = there.default  # type: ignore[assignment]  # a run on Neon has no other
+        self._stack = ExitStack()
+        self._stack.callback(there.close)
+        self._mine: dict[str, Branch] = {}
+        self._coming: dict[str, Future[Branch]] = {}
+        self._inside: Inside | None = None
+        self._doubtful = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep_alive, name="branches", daemon=True)
+
+    @property
+    def source(self) -> str:
+        """What the workers' branches are made from."""
+        return self.plan.parent
+
+    @property
+    def requests(self) -> int:
+        """How many requests this process has sent to Neon's API."""
+        return self._backend.client.requests
+
+    def begin(self) -> None:
+        """Ask for the branches that the workers are going to need, for all of them at once.
+
+        Raises:
+            BranchesError: with the reason why there is nothing to test on.
+        """
+        with self._undone_on_error():
+            self._stack.enter_context(self._there.run_alive(self.name))
+            self._prepare_workers()
+
+    def join(self) -> None:
+        """Be a part of a run that another process has begun."""
+
+    def worker_branch(self, worker: str) -> Branch:
+        """The branch of one worker, which migrates it."""
+        coming = self._coming.pop(worker, None)
+        return self._made(f"test-{self.name}-{worker}", worker) if coming is None else coming.result()
+
+    def prepared(self, branch: Branch, *, own_branches: bool) -> Branch:
+        """The branch of this process, migrated here: so all workers do that at the same time."""
+        migrating.migrate(self.plan.app, branch, self.plan.root)
+        if own_branches:
+            inside = self._inside_of(branch)
+            if inside.size() <= _LARGE_BYTES:
+                inside.keep_a_template()
+                self._inside = inside
+        return branch
+
+    def own_branch(self, worker: str) -> Branch:
+        """A branch for one test: a database inside the worker's branch; where that is large, another one of Neon's."""
+        name = f"test-{self.name}-{worker}-{secrets.token_hex(3)}"
+        if self._inside is not None:
+            return self._inside.copy(name, self._expiry())
+        made = self._made(name, worker)
+        migrating.migrate(self.plan.app, made, self.plan.root)
+        return made
+
+    def delete(self, branch: Branch) -> None:
+        """Delete a branch of the run's."""
+        if self._inside is not None and self._inside.has(branch):
+            self._inside.delete(branch)
+        else:
+            self._mine.pop(branch.id, None)
+            self._there.delete(branch)
+
+    def keep(self, branch: Branch) -> Branch:
+        """Let a branch outlive the run, until it expires; what is inside another one stays as long as that does."""
+        if self._inside is not None and self._inside.has(branch):
+            return branch
+        self._mine.pop(branch.id, None)
+        return self._there.update(branch, self._expiry(), {})
+
+    def delete_all_of(self, worker: str, *, crashed: bool) -> None:
+        """Delete what a worker has had; one that has crashed may have made more than is known here."""
+        self._doubtful |= crashed
+        for each in list(self._mine.values()):
+            if each.labels.get(WORKER) == worker:
+                self.delete(each)
+
+    def leave(self) -> None:
+        """Let go of a run that was joined."""
+        self._stop_keeping()
+        self._stack.close()
+
+    def end(self) -> None:
+        """Delete everything that was made for the run, and let go."""
+        with self._stack:
+            self._stop_keeping()
+            self._wait_for_makers()
+            complaint: BranchesError | None = None
+            for each in list(self._mine.values()) + self._doubtful_ones():
+                try:
+                    self._there.delete(each)
+                except BranchesError as error:
+                    complaint = error
+            if complaint is not None:
+                raise complaint
+
+    def _prepare_workers(self) -> None:
+        if self.plan.workers == 1:
+            return
+        makers = ThreadPoolExecutor(self.plan.workers, thread_name_prefix="branches")
+        self._stack.callback(makers.shutdown, cancel_futures=True)
+        for worker in (f"gw{number}" for number in range(self.plan.workers)):
+            self._coming[worker] = makers.submit(self._made, f"test-{self.name}-{worker}", worker)
+
+    def _made(self, name: str, worker: str) -> Branch:
+        parent = None if self.plan.parent == EMPTY else self.plan.parent
+        labels = {RUN: self.name, WORKER: worker}
+        wanted = record.made(name, parent=parent, main=None, expires_at=self._expiry(), **labels)
+        try:
+            made = self._there.create(wanted, at=self.plan.at)
+        except BaseException:
+            self._doubtful = True  # what Neon was asked for, it may still make
+            raise
+        self._mine[made.id] = made
+        self._begin_keeping()
+        return made
+
+    def _inside_of(self, branch: Branch) -> Inside:
+        inside = Inside(branch, self.name, self._there.all[0].connect_args)
+        self._stack.callback(inside.close)
+        return inside
+
+    def _wait_for_makers(self) -> None:
+        for each in self._coming.values():
+            each.cancel()
+            if not each.cancelled():
+                each.exception()  # which has been told, or does not matter any more
+
+    def _doubtful_ones(self) -> list[Branch]:
+        if not self._doubtful:
+            return []
+        found = self._there.branches()
+        return [each for each in found if each.labels.get(RUN) == self.name and each.id not in self._mine]
+
+    def _expiry(self) -> datetime:
+        return now() + self.plan.expires_in
+
+    def _begin_keeping(self) -> None:
+        if not self._thread.is_alive() and not self._stopped.is_set():
+            self._thread.start()
+
+    def _keep_alive(self) -> None:
+        put_off = self.plan.expires_in * 2 / 3
+        interval = min(max(self.plan.expires_in.total_seconds() / 3, 0.2), _LOOK_SECONDS)
+        while not self._stopped.wait(interval):
+            for each in list(self._mine.values()):
+                if each.expires_at is None or each.expires_at >= now() + put_off:
+                    continue
+                try:
+                    updated = self._there.update(each, self._expiry())
+                except BranchesError:
+                    continue  # deleted meanwhile, or Neon is out of reach for a moment; the tests will say so
+                if each.id in self._mine:
+                    self._mine[each.id] = updated
+
+    def _stop_keeping(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.end()
+            raise
+
+
+class SharedNeonRun(NeonRun):
+    """The same where Neon's plan has no room for a branch of each worker: they have databases in one.
+
+    Args:
+        plan: what is tested on.
+        there: where the branch is made.
+        run: the run's name; a new one where it begins here.
+        shared: the branch, which another process of the run has made.
+    """
+
+    def __init__(self, plan: Plan, there: Databases, run: str | None = None, shared: Branch | None = None) -> None:
+        super().__init__(plan, there, run)
+        self.shared = shared
+        self._keeps = False
+
+    def join(self) -> None:
+        """Be a part of a run that another process has begun."""
+        assert self.shared is not None  # noqa: S101  for mypy: who has begun the run has sent it
+        self._inside = self._inside_of(self.shared)
+
+    def worker_branch(self, worker: str) -> Branch:
+        """A database for one worker; nobody works on the one that the branch came with."""
+        assert self._inside is not None  # noqa: S101  for mypy: `begin` or `join` comes first
+        return self._inside.copy(worker, self._expiry())
+
+    def prepared(self, branch: Branch, *, own_branches: bool) -> Branch:  # noqa: ARG002  any number can be copied
+        """The database of this process, which is a copy of what was migrated."""
+        return branch
+
+    def keep(self, branch: Branch) -> Branch:
+        """Let a database outlive the run, and so the branch that it is in."""
+        self._keeps = True
+        return branch
+
+    def delete_all_of(self, worker: str, *, crashed: bool) -> None:
+        """Nothing: it goes with the branch."""
+
+    def end(self) -> None:
+        """Delete the branch, unless something in it is kept."""
+        if self._keeps and self.shared is not None:
+            self._mine.pop(self.shared.id, None)
+            self._there.update(self.shared, self._expiry(), {})
+        super().end()
+
+    def _prepare_workers(self) -> None:
+        self.shared = self._made(f"test-{self.name}-shared", "shared")
+        migrating.migrate(self.plan.app, self.shared, self.plan.root)
+        self._inside = self._inside_of(self.shared)
