@@ -1,11 +1,9 @@
-"""questions, searchable
+"""questions
 
 Revision ID: 0001
 Revises:
 Create Date: 2026-11-24
 """
-
-import logging
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,8 +12,6 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-_log = logging.getLogger("questions.migrations")
 
 
 def upgrade() -> None:
@@ -35,30 +31,7 @@ def upgrade() -> None:
         *([no_nul] if sqlite else []),
         sqlite_autoincrement=True,
     )
-    if not sqlite:
-        _index_search()
 
 
 def downgrade() -> None:
     op.drop_table("questions")
-
-
-def _index_search() -> None:
-    """Index the search by trigrams where the server has pg_trgm and lets this role create it; search works without."""
-    create_extension = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
-    if op.get_context().as_sql:
-        op.execute(create_extension)
-    else:
-        try:
-            with op.get_bind().begin_nested():
-                op.execute(create_extension)
-        except sa.exc.DBAPIError as error:
-            _log.warning("no index for the search: %s", str(error.orig).strip())
-            return
-    op.create_index(
-        "ix_questions_search_trgm",
-        "questions",
-        ["search"],
-        postgresql_using="gin",
-        postgresql_ops={"search": "gin_trgm_ops"},
-    )

@@ -279,6 +279,12 @@ def test_every_variable_is_known() -> None:
     """The list that a misspelt variable is held against has every field of every environment."""
     assert known_variables() == {
         "DATABASE_URL",
+        "NEON_API_HOST",
+        "NEON_API_KEY",
+        "NEON_BRANCH",
+        "NEON_DATABASE",
+        "NEON_PROJECT_ID",
+        "NEON_ROLE",
         "QUESTIONS_API_TOKEN",
         "QUESTIONS_CONNECT_TIMEOUT",
         "QUESTIONS_LOG_FORMAT",

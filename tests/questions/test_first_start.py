@@ -90,7 +90,7 @@ def test_a_file_behind_the_code_is_refused_and_kept(fresh: Flask, working_direct
 
     assert answer.status_code == 503
     assert answer.content_type == "application/problem+json"
-    detail = "The database is at no revision, this code needs 0001. Run: flask --app questions db upgrade"
+    detail = "The database is at no revision, this code needs 0002. Run: flask --app questions db upgrade"
     assert answer.get_json()["detail"] == detail
     command = [sys.executable, "-m", "flask", "--app", "questions", "run", "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -68,10 +68,10 @@ def test_a_pending_migration_makes_the_service_unready(app: Flask, client: Flask
     assert answer.status_code == 503
     assert answer.content_type == "application/problem+json"
     assert answer.get_json()["detail"] == (
-        "The database is at no revision, this code needs 0001. Run: flask --app questions db upgrade"
+        "The database is at no revision, this code needs 0002. Run: flask --app questions db upgrade"
     )
     with app.app_context():
-        stamp(revision="0001")
+        stamp(revision="0002")
     assert client.get("/readyz").status_code == 200
 
 
