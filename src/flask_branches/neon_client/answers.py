@@ -35,7 +35,9 @@ _NO_PROJECT = (
     "Correct NEON_PROJECT_ID, or set NEON_API_KEY to a key of the account or organisation that the project is in."
 )
 _NOTHING = "Correct NEON_PROJECT_ID, or NEON_API_HOST, whose path ends with /api/v2."
-_NOT_THERE = "It may have been deleted meanwhile: flask branches list tells what there is."
+_NOT_THERE = (
+    "Correct what it names; it may have been deleted meanwhile: flask branches list tells which branches there are."
+)
 _NOT_IN_WINDOW = "Name a point inside of the history that the project keeps, or none for the parent as it is now."
 _OTHER = "Correct what it names."
 
@@ -167,7 +169,8 @@ def _remedy(ask: Ask, status: int, code: str, message: str) -> str:
 def _remedy_not_found(ask: Ask, message: str) -> str:
     if "project" in message.lower():
         return _NO_PROJECT
-    return _NOTHING if ask.method == "GET" and ask.path.count("/") <= 1 else _NOT_THERE
+    names_nothing = ask.method == "GET" and ask.path.count("/") <= 1 and "branch_id" not in ask.params
+    return _NOTHING if names_nothing else _NOT_THERE
 
 
 def _names_point(ask: Ask) -> bool:

@@ -135,9 +135,11 @@ class Transport:
         answer = self._send(ask, deadline)
         if answer.is_success:
             return answer
-        if answer.status not in _BUSY | _LOST:
-            raise error(ask, answer, self._key())
         told = tell(ask, answer, self._key())
+        # Nothing but the text tells this one from what never passes: a branch that is still being made or restored.
+        is_early = answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and "not ready yet" in told.said
+        if not is_early and answer.status not in _BUSY | _LOST:
+            raise error(ask, answer, self._key())
         raise TryAgain(
             ask.what,
             f"it last said: {told.said} ({answer.status}, request {told.request_id})",
