@@ -17,7 +17,7 @@ NEON = "https://console.neon.tech/api/v2"
 
 # Narrower than RFC 3986: what two parsers could read differently would let the key go to another host than was checked.
 _HOST = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:/[a-z0-9._~/-]*)?",
+    r"(?P<scheme>https?)://(?P<host>(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:/[a-z0-9._~/-]*)?",
     re.IGNORECASE,
 )
 _ID = re.compile(r"[a-z0-9-]{1,60}")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from flask_branches.errors import NeonError
 
 if TYPE_CHECKING:
-    from flask_branches.neon_client.answers import Told
     from flask_branches.neon_client.deadlines import Deadline
 
 
@@ -19,7 +18,9 @@ class TryAgain(Exception):
         last: what became of it, as the end of a sentence.
         remedy: what the user can do where no try helps.
         lost: whether the work may have been done nevertheless.
-        is_answer: whether something answered at all.
+        status: the answer's HTTP status; None where there was none.
+        code: what Neon calls it.
+        request_id: what the request is known by.
         wait: the seconds that the answer asks to wait; None where it does not.
     """
 
@@ -30,13 +31,15 @@ class TryAgain(Exception):
         remedy: str,
         *,
         lost: bool,
-        told: Told | None = None,
         status: int | None = None,
+        code: str = "",
+        request_id: str | None = None,
         wait: float | None = None,
     ) -> None:
         super().__init__(last)
         self.what, self.last, self.remedy = what, last, remedy
-        self.lost, self.told, self.status, self.wait = lost, told, status, wait
+        self.lost, self.status, self.wait = lost, status, wait
+        self.code, self.request_id = code, request_id
 
     @property
     def is_unreached(self) -> bool:
@@ -60,6 +63,6 @@ class TryAgain(Exception):
         return NeonError(
             f"Neon did not {self.what}, {when}. {self.remedy}",
             status=self.status,
-            code=self.told.code if self.told else "",
-            request_id=self.told.request_id if self.told else None,
+            code=self.code,
+            request_id=self.request_id,
         )

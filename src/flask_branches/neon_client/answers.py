@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST = 300
+_LONGEST_READ = 4096
 _CHARACTERS_OF_NO_TEXT = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _URI = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@]*@\S*|\bpostgres(?:ql)?(?:\+\w+)?://\S*", re.IGNORECASE)
 
@@ -33,8 +34,10 @@ _REMEDIES_BY_CODE = {
 _NO_PROJECT = (
     "Correct NEON_PROJECT_ID, or set NEON_API_KEY to a key of the account or organisation that the project is in."
 )
-_NOTHING = f"Correct NEON_PROJECT_ID, or NEON_API_HOST. {_HOST}"
-_NOT_THERE = "It may have been deleted meanwhile: flask branches list tells what there is."
+_NOTHING = "Correct NEON_PROJECT_ID, or NEON_API_HOST, whose path ends with /api/v2."
+_NOT_THERE = (
+    "Correct what it names; it may have been deleted meanwhile: flask branches list tells which branches there are."
+)
 _NOT_IN_WINDOW = "Name a point inside of the history that the project keeps, or none for the parent as it is now."
 _OTHER = "Correct what it names."
 
@@ -126,8 +129,8 @@ def one_line(text: object, key: str = "") -> str:
     """A text of somebody else's, fit for a message: in one line, not too long, without the key and without URIs."""
     if not isinstance(text, str):
         return ""
-    line = _CHARACTERS_OF_NO_TEXT.sub(" ", text).strip()
-    line = _URI.sub("***", line.replace(key, "***") if key else line)
+    whole = text.replace(key, "***") if key else text
+    line = _URI.sub("***", _CHARACTERS_OF_NO_TEXT.sub(" ", whole[:_LONGEST_READ]).strip())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
@@ -166,7 +169,8 @@ def _remedy(ask: Ask, status: int, code: str, message: str) -> str:
 def _remedy_not_found(ask: Ask, message: str) -> str:
     if "project" in message.lower():
         return _NO_PROJECT
-    return _NOTHING if ask.method == "GET" and ask.path.count("/") <= 1 else _NOT_THERE
+    names_nothing = ask.method == "GET" and ask.path.count("/") <= 1 and "branch_id" not in ask.params
+    return _NOTHING if names_nothing else _NOT_THERE
 
 
 def _names_point(ask: Ask) -> bool:

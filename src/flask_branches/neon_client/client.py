@@ -145,21 +145,10 @@ class NeonClient:
         Raises:
             BranchExists: where another branch has the name.
         """
-        deadline = self._transport.deadline()
         change: dict[str, Any] = {} if name is None else {"name": name}
         if not isinstance(expires_at, Unset):
             change["expires_at"] = None if expires_at is None else second(expires_at)
-        if change:
-            ask = Ask("PATCH", _path(branch_id), f"change the branch {branch_id}", body={"branch": change})
-            try:
-                self._change(ask, deadline)
-            except BranchExists:
-                # After a lost answer the name may be its own already.
-                if (found := self._branch(branch_id, deadline)).name != name:
-                    raise
-                return found
-        # The answer to a change has no annotation, and its state is the one before the operations.
-        return self._branch(branch_id, deadline)
+        return self._update(branch_id, change, self._transport.deadline())
 
     def delete_branch(self, branch_id: str) -> None:
         """Delete a branch, or find that it is gone; that Neon clears up after it is not waited for."""
@@ -210,6 +199,20 @@ class NeonClient:
     def _change(self, ask: Ask, deadline: Deadline) -> None:
         raw = self._transport.ask(ask, deadline)
         wait_for(self._transport, ask.what, objects(raw, "operations"), deadline)
+
+    def _update(self, branch_id: str, change: dict[str, Any], deadline: Deadline) -> BranchInfo:
+        if change:
+            ask = Ask("PATCH", _path(branch_id), f"change the branch {branch_id}", body={"branch": change})
+            try:
+                self._change(ask, deadline)
+            except BranchExists:
+                # After a lost answer the name may be its own already; nothing else of this try was done then.
+                if self._branch(branch_id, deadline).name != change.get("name"):
+                    raise
+                others = {key: value for key, value in change.items() if key != "name"}
+                return self._update(branch_id, others, deadline)
+        # The answer to a change has no annotation, and its state is the one before the operations.
+        return self._branch(branch_id, deadline)
 
     def _branch(self, branch_id: str, deadline: Deadline) -> BranchInfo:
         raw = self._transport.ask(Ask("GET", _path(branch_id), f"tell about the branch {branch_id}"), deadline)

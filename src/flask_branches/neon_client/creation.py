@@ -131,7 +131,7 @@ class Creation:
     def _left_open(self, error: NeonError) -> NeonError:
         ends = f"expires at {self._expires}" if self._expires else "does not expire by itself"
         return NeonError(
-            f"{error} A branch {self._name!r} may exist or appear nevertheless; it {ends}.",
+            f"{error} The branch {self._name!r}, which was being made, may exist or appear nevertheless; it {ends}.",
             status=error.status,
             code=error.code,
             request_id=error.request_id,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flask_branches.errors import NeonError
 from flask_branches.neon_client.answers import Ask, one_line
@@ -75,9 +77,13 @@ def _poll(
 
 
 def _one(transport: Transport, name: str, deadline: Deadline) -> Operation | None:
-    ask = Ask("GET", f"/operations/{name}", "tell how an operation goes")
-    found = transport.ask(ask, deadline).get("operation")
-    return found if isinstance(found, dict) else None
+    ask = Ask("GET", f"/operations/{quote(name, safe='')}", "tell how an operation goes")
+    try:
+        return required(transport.ask(ask, deadline), "operation", dict, "answer")
+    except NeonError as error:
+        if error.status == HTTPStatus.NOT_FOUND:  # told of, and not listed yet
+            return None
+        raise
 
 
 def _has_ended(operation: Operation, what: str) -> bool:
@@ -87,8 +93,7 @@ def _has_ended(operation: Operation, what: str) -> bool:
         said = one_line(operation.get("error")) or "it gave no reason"
         raise NeonError(
             f"Neon did not {what}: its operation {_name(operation)} ended as {status}: {said}. Try again later; "
-            "https://neonstatus.com tells of troubles.",
-            code=status,
+            "https://neonstatus.com tells of troubles."
         )
     return status in _DONE
 

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask_branches.errors import ConfigurationError, NeonError
+from flask_branches.errors import ConfigurationError, InvalidValue, NeonError
 from flask_branches.neon_client.again import TryAgain
 from flask_branches.neon_client.answers import Answer, Ask, error, one_line, tell
 from flask_branches.neon_client.deadlines import Deadline, retry_after
@@ -38,7 +38,13 @@ REQUEST_ID = "x-neon-ret-request-id"
 
 _BUSY = {HTTPStatus.LOCKED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 # 520 to 524 are Cloudflare's, which stands before the API and cannot know how far a request has come.
-_LOST = {HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT, *range(520, 525)}
+_LOST = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.GATEWAY_TIMEOUT,
+    *range(520, 525),
+}
 _HEEDED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 _REACH = 5.0
@@ -129,16 +135,19 @@ class Transport:
         answer = self._send(ask, deadline)
         if answer.is_success:
             return answer
-        if answer.status not in _BUSY | _LOST:
-            raise error(ask, answer, self._key())
         told = tell(ask, answer, self._key())
+        # Nothing but the text tells this one from what never passes: a branch that is still being made or restored.
+        is_early = answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and "not ready yet" in told.said
+        if not is_early and answer.status not in _BUSY | _LOST:
+            raise error(ask, answer, self._key())
         raise TryAgain(
             ask.what,
             f"it last said: {told.said} ({answer.status}, request {told.request_id})",
             told.remedy,
             lost=answer.status in _LOST,
-            told=told,
             status=answer.status,
+            code=told.code,
+            request_id=told.request_id,
             wait=retry_after(answer.headers) if answer.status in _HEEDED else None,
         )
 
@@ -171,14 +180,19 @@ class Transport:
                 timeout=timeout,
             ) as response:
                 self._has_answered = True
-                body = _read(response, ask, end)
+                body = _read(response, ask, end, name)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as failure:
             raise self._unreached(ask, failure) from None
         except httpx2.TimeoutException:
-            raise _lost(ask, f"no answer came within {seconds:.1f} s (request {name})") from None
+            raise _lost(ask, f"no answer came within {seconds:.1f} s", name) from None
         except httpx2.RequestError as failure:
             said = one_line(str(failure), self._key()) or type(failure).__name__
-            raise _lost(ask, f"the connection broke: {said} (request {name})") from None
+            raise _lost(ask, f"the connection broke: {said}", name) from None
+        except (httpx2.InvalidURL, UnicodeError):
+            raise InvalidValue(
+                f"Neon was not asked to {ask.what}: a name in that, or NEON_API_HOST, has characters that cannot be "
+                "sent."
+            ) from None
         request_id = one_line(response.headers.get(REQUEST_ID), self._key()) or name
         return Answer(response.status_code, request_id, response.headers, body)
 
@@ -191,11 +205,11 @@ class Transport:
         return TryAgain(ask.what, last, _UNREACHED, lost=False)
 
 
-def _lost(ask: Ask, last: str) -> TryAgain:
-    return TryAgain(ask.what, last, _BROKEN, lost=True)
+def _lost(ask: Ask, last: str, name: str) -> TryAgain:
+    return TryAgain(ask.what, f"{last} (request {name})", _BROKEN, lost=True, request_id=name)
 
 
-def _read(response: httpx2.Response, ask: Ask, end: float) -> bytes:
+def _read(response: httpx2.Response, ask: Ask, end: float, name: str) -> bytes:
     """Read a body: neither a longer one than any answer is, nor longer than the request may take."""
     body = bytearray()
     for chunk in response.iter_bytes():
@@ -207,7 +221,7 @@ def _read(response: httpx2.Response, ask: Ask, end: float) -> bytes:
                 status=response.status_code,
             )
         if time.monotonic() > end:
-            raise _lost(ask, "the answer did not end in time")
+            raise _lost(ask, "the answer did not end in time", name)
     return bytes(body)
 
 

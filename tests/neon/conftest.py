@@ -1,0 +1,73 @@
+"""The client, an emulator that it talks to and that fails on demand, and a server that says what no emulator would."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+from tests.emulator.conftest import api, emulator, own_emulator, project
+from tests.neon.worlds import KEY, PROJECT, Handler, Stub, World, canned
+
+from flask_branches.neon_client import Access, NeonClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from tests.emulator.running import Emulator, Project
+
+__all__ = ["api", "emulator", "own_emulator", "project"]
+
+
+@pytest.fixture
+def stub() -> Iterator[Callable[..., Stub]]:
+    """Start a server with answers: a status, a body (bytes, or what JSON has) and headers each."""
+    started: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+
+    def start(*answers: Any) -> Stub:
+        handler = type("Handler", (Handler,), {})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        made = handler.stub = Stub([one if callable(one) else canned(*one) for one in answers], server)  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        started.append((server, thread))
+        return made
+
+    yield start
+    for server, thread in started:
+        server.shutdown()
+        thread.join()
+        server.daemon_threads = True
+        server.server_close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., NeonClient]]:
+    """Make a client of an API, by default with little patience."""
+    made = []
+
+    def make(
+        host: str, key: str = KEY, project: str = PROJECT, *, timeout: float = 5, patience: float = 6
+    ) -> NeonClient:
+        spans = timedelta(seconds=timeout), timedelta(seconds=patience)
+        made.append(NeonClient(Access(SecretStr(key), project, host, *spans)))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def world(emulator: Emulator, project: Project, connect: Callable[..., NeonClient]) -> Iterator[World]:
+    """A project of the test's own; what was to go wrong in it is forgotten afterwards."""
+    where = emulator.exported
+    client = connect(where["NEON_API_HOST"], where["NEON_API_KEY"], project.id)
+    made = World(emulator, project, connect, client)
+    made.forget()
+    yield made
+    project.client.control("DELETE", "faults", status=204)
