@@ -87,7 +87,7 @@ def kind_of(url: sa.URL, backend: str | None = None, neon: NeonSettings | None =
     if neon is not None:
         return "neon"
     if backend == "neon" or neon_address.is_neon(url):
-        raise ConfigurationError(neon_settings.MISSING)
+        raise ConfigurationError(f"{urls.shown(url)} is to be branched by Neon. {neon_settings.MISSING}")
     return kind
 
 
@@ -189,7 +189,7 @@ def _on_neon(
 ) -> Backend:
     """The backend of a database on Neon; where the application has another one on the same branch, it goes along."""
     if neon is None:
-        raise ConfigurationError(neon_settings.MISSING)
+        raise ConfigurationError(f"{urls.shown(url)} is on Neon. {neon_settings.MISSING}")
     from flask_branches.backends.neon import Beside, Neon  # which needs packages that other databases do not
 
     for each in known:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flask_branches.record import Record
 
 _HOW = "Make a branch with: flask branches create"
+OWN = f"the application's own database, which tests never write to. {_HOW}"
 
 
 def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
@@ -32,9 +33,7 @@ def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
         DatabaseFailed: where it cannot be reached.
     """
     if _is_own(there, url):
-        raise Refused(
-            f"{source} leads to {urls.shown(url)}, the application's own database, which tests never write to. {_HOW}"
-        )
+        raise Refused(f"{source} leads to {urls.shown(url)}, {OWN}")
     try:
         found = _backend(there, url).vouch(url)
     except Refused as error:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 NAMES = ("NEON_API_KEY", "NEON_PROJECT_ID", "NEON_API_HOST", "NEON_BRANCH", "NEON_DATABASE", "NEON_ROLE")
 MISSING = (
-    "The database is on Neon, whose branches are made with a key: set NEON_API_KEY to a key of your account, and "
-    "NEON_PROJECT_ID to the project's id, in the environment or in .env."
+    "Neon makes branches for who has a key: set NEON_API_KEY to one of your account, and NEON_PROJECT_ID to the "
+    "project's id, in the environment or in .env."
 )
 
 

@@ -39,6 +39,14 @@ def surveyed(plan: Plan) -> tuple[Plan, Databases]:
     if plan.looks_up_main:
         plan = replace(plan, main=_looked_up(plan))
     there = databases(plan)
+    try:
+        return _decided(plan, there), there
+    except BaseException:
+        there.close()
+        raise
+
+
+def _decided(plan: Plan, there: Databases) -> Plan:
     backend: Neon = there.default  # type: ignore[assignment]  # a run on Neon has no other
     limit = backend.client.project().branches_limit
     found = projects.look(backend.client)
@@ -46,7 +54,7 @@ def surveyed(plan: Plan) -> tuple[Plan, Databases]:
     _require_parent(plan, found.branches, main_id)
     room = None if limit is None else limit - len(found.branches)
     if room is None or room >= plan.workers:
-        return plan, there
+        return plan
     if room < 1:
         over = sum(there.is_over(each) for each in there.branches())
         hint = f"{over} of them are left of test runs: flask branches prune --yes" if over else "delete some"
@@ -54,7 +62,7 @@ def surveyed(plan: Plan) -> tuple[Plan, Databases]:
             f"The Neon project has {len(found.branches)} branches, as many as its plan allows ({limit}), and the run "
             f"needs one more: {hint}."
         )
-    return replace(plan, shared=f"the plan allows {limit} branches, and there are {len(found.branches)}"), there
+    return replace(plan, shared=f"the plan allows {limit} branches, and there are {len(found.branches)}")
 
 
 def _looked_up(plan: Plan) -> sa.URL:

@@ -214,6 +214,8 @@ class Part:
         run, self._run = self._run, None
         self._stack.close()
         if run is None or isinstance(run, Exception):
+            if self._there is not None:
+                self._there.close()
             return
         if self.is_worker:
             run.leave()

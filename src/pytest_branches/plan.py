@@ -10,6 +10,7 @@ from flask_branches import embedded, migrating, neon_address, neon_settings, url
 from flask_branches.branch import EMPTY, MAIN, duration, point_in_time
 from flask_branches.configured import engines_of, kind_of
 from flask_branches.errors import ConfigurationError, InvalidValue, Refused
+from flask_branches.guard import OWN
 from pytest_branches import options
 from pytest_branches.isolating import close_pools
 from pytest_branches.loading import load_app
@@ -167,10 +168,7 @@ def _on_existing(config: pytest.Config, plan: Plan, existing: options.Option) ->
     url = neon_address.direct(urls.parsed(existing.value or "", existing.source))
     for own in named(config):
         if urls.key(neon_address.direct(own)) == urls.key(url):
-            raise Refused(
-                f"{existing.source} leads to {urls.shown(url)}, which DATABASE_URL names as the application's own "
-                "database, and tests never write to that. Make a branch with: flask branches create"
-            )
+            raise Refused(f"{existing.source} leads to {urls.shown(url)}, {OWN}")
     named_by = existing.source
     if plan.backend_from and plan.backend not in {urls.backend_of(url), "neon"}:
         raise ConfigurationError(

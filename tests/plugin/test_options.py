@@ -61,7 +61,7 @@ def test_files_stand_in_for_the_environment(project: Project) -> None:
 
 
 WRONG = [
-    (["--branches-backend=oracle"], "--branches-backend names the backend 'oracle': there are postgres and sqlite."),
+    (["--branches-backend=oracle"], "--branches-backend names the backend 'oracle': there are neon, postgres, sqlite."),
     (["--branches-parent=nobody"], "There is no branch 'nobody'; there are: none."),
     (["--branches-at=yesterday"], "The point in time 'yesterday' is not a time: write for example *"),
     (["--branches-at=0/1"], "SQLite keeps no past to branch from: leave the point in time out, or use Neon."),

@@ -8,29 +8,37 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.neon.runs.guests import APPS, CONFTEST, TESTS, Production, lead
 from tests.plugin.conftest import project as folder
-from tests.plugin.projects import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.emulator.running import Emulator
-    from tests.emulator.running import Project as NeonProject
+    from tests.plugin.projects import Project as Folder
 
 __all__ = ["folder"]
 
 collect_ignore = ["apps"]
 
 
-@pytest.fixture
-def production(emulator: Emulator, project: NeonProject) -> Production:
-    """A database on the default branch, with rows, one migration behind the code."""
-    made = Production(emulator, project)
+@pytest.fixture(scope="session")
+def shared_production(emulator: Emulator) -> Iterator[Production]:
+    """A database on the default branch, with rows, one migration behind the code: for all tests."""
+    client = emulator.client()
+    made = Production(emulator, client.project())
     made.fill()
-    return made
+    yield made
+    client.http.delete(f"projects/{made.neon.id}")
 
 
 @pytest.fixture
-def guests(folder: Project, production: Production) -> Project:
+def production(shared_production: Production) -> Iterator[Production]:
+    """The same, without what earlier tests have left: other branches, and faults to come."""
+    yield shared_production
+    shared_production.clear()
+
+
+@pytest.fixture
+def guests(folder: Folder, production: Production) -> Folder:
     """The application's project, led to production."""
     shutil.copytree(APPS, folder.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     folder.ini("branches_app = guests:create_app")

@@ -78,7 +78,7 @@ class Production:
             connection.execute("CREATE TABLE guest (id SERIAL PRIMARY KEY, name VARCHAR NOT NULL)")
             connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
             connection.execute("INSERT INTO alembic_version VALUES ('0001')")
-            connection.execute(f"INSERT INTO guest (name) SELECT 'guest ' || n FROM generate_series(1, {ROWS}) AS n")
+            connection.execute("INSERT INTO guest (name) SELECT 'guest ' || n FROM generate_series(1, %s) AS n", [ROWS])
 
     def dump(self) -> str:
         """A digest of all of its schema and data, as pg_dump writes them."""
@@ -92,6 +92,18 @@ class Production:
     def branches(self) -> list[dict[str, Any]]:
         """Every other branch."""
         return [each for each in self.neon.branches() if each["id"] != self.neon.main]
+
+    def clear(self) -> None:
+        """Delete every other branch, children first, and forget what was to go wrong."""
+        self.neon.client.control("DELETE", "faults", status=204)
+        while there := self.branches():
+            parents = {each.get("parent_id") for each in there}
+            for each in there:
+                path = f"{self.neon.path}/branches/{each['id']}"
+                if each["protected"]:
+                    self.neon.client.patch(path, {"branch": {"protected": False}})
+                if each["id"] not in parents:
+                    self.neon.client.delete(path)
 
     def suspend(self) -> None:
         """Let its compute sleep: whoever connects wakes it, and is seen."""

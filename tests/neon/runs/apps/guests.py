@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from flask import Flask, request
 from flask_migrate import Migrate
@@ -23,7 +24,7 @@ class Guest(db.Model):  # type: ignore[misc,name-defined]
 
 
 def create_app(url: str | None = None) -> Flask:
-    app = Flask("guests", root_path=os.path.dirname(__file__))
+    app = Flask("guests", root_path=str(Path(__file__).parent))
     app.config["SQLALCHEMY_DATABASE_URI"] = url or os.environ.get("DATABASE_URL", "sqlite:///guests.sqlite")
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True}
     db.init_app(app)

@@ -1,4 +1,4 @@
-"""guests
+"""The guests.
 
 Revision ID: 0001
 Revises:

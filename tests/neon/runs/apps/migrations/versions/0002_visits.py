@@ -1,4 +1,4 @@
-"""how often each has come
+"""How often each has come.
 
 Revision ID: 0002
 Revises: 0001
