@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.neon.runs.guests import APPS, CONFTEST, TESTS, Production, lead
+from tests.neon.runs.sweeping import TABLE
 from tests.plugin.conftest import project as folder
 
 if TYPE_CHECKING:
@@ -45,3 +46,12 @@ def guests(folder: Folder, production: Production) -> Folder:
     folder.files(conftest=CONFTEST, test_guests=TESTS)
     lead(folder, production)
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what has become of the runs in which a request met a fault."""
+    table = config.stash.get(TABLE, None)
+    if table is not None and table.rows:
+        terminalreporter.section("the sweep")
+        for line in table.lines():
+            terminalreporter.write_line(line)
