@@ -38,6 +38,20 @@ _migrating = threading.Lock()
 _FIRST_START = 7_215_640_921
 
 
+def init_app(app: Flask) -> None:
+    """Let no request fail after its answer: join after Flask-SQLAlchemy, which ends a request's session as well."""
+    app.teardown_appcontext(_end_transaction)
+
+
+def _end_transaction(_error: BaseException | None) -> None:
+    """End what a request has left open; a suspended compute takes away the connections of those that are answered."""
+    try:
+        db.session.rollback()
+    except sa.exc.DBAPIError as error:
+        _log.warning("database: %s", str(error.orig).strip())
+        db.session().invalidate()
+
+
 def require_head() -> None:
     """Refuse a database that is not at the code's newest migration.
 

@@ -47,6 +47,7 @@ def create_app(config: Config | str | None = None) -> Flask:
     )
     logs.init_app(app, config)
     db.init_app(app)
+    database.init_app(app)
     migrate.init_app(app, db, directory=shipped("migrations"))
     _join_branches(app)
     register_blueprints(app)

@@ -110,6 +110,32 @@ def test_a_file_that_is_no_database_is_503(
 
 
 @pytest.mark.branches(isolation="branch")
+def test_a_connection_that_is_lost_after_the_answer_costs_nothing(
+    postgres_only: None, database_url: str, other_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a suspended compute does it: the answer stays what it is, the log says so, and the next request goes on."""
+    app = other_app(database_url)
+    others = sa.create_engine(database_url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    sessions = sa.text(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+        " AND datname = current_database()"
+    )
+
+    @app.teardown_appcontext
+    def lose(_error: BaseException | None) -> None:
+        with others.connect() as connection:
+            lost.extend(connection.execute(sessions).scalars())
+
+    for _ in range(2):
+        lost: list[bool] = []
+        assert app.test_client().get("/questions").status_code == 200
+        assert lost == [True]
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [
+        "database: terminating connection due to administrator command"
+    ] * 2
+
+
+@pytest.mark.branches(isolation="branch")
 def test_a_role_without_rights_is_503(
     postgres_only: None, database_url: str, other_app: Callable[..., Flask], word: str
 ) -> None:
