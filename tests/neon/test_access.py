@@ -14,7 +14,8 @@ from flask_branches.neon_client import Access
 
 
 def _access(**changed: Any) -> Access:
-    return Access(**({"api_key": SecretStr(KEY), "project_id": PROJECT} | changed))
+    settings: dict[str, Any] = {"api_key": SecretStr(KEY), "project_id": PROJECT}
+    return Access(**(settings | changed))
 
 
 @pytest.mark.parametrize(
