@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from tests.emulator.conftest import api, emulator, own_emulator, project
 from tests.neon.worlds import KEY, PROJECT, Handler, Stub, World, canned
 
-from flask_branches.neon_client import Access, NeonClient
+from flask_branches.neon_client import Access, NeonClient, deadlines, operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from tests.emulator.running import Emulator, Project
 
 __all__ = ["api", "emulator", "own_emulator", "project"]
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait little between two tries; how long that is has a test of its own."""
+    monkeypatch.setattr(deadlines, "_FIRST", 0.02)
+    monkeypatch.setattr(operations, "_FIRST", 0.02)
 
 
 @pytest.fixture
@@ -62,12 +69,30 @@ def connect() -> Iterator[Callable[..., NeonClient]]:
         client.close()
 
 
+@pytest.fixture(scope="session")
+def shared_project(emulator: Emulator) -> Project:
+    """A project for all tests, which leave nothing in it: to make one takes longer than most of them."""
+    return emulator.client().project()
+
+
 @pytest.fixture
-def world(emulator: Emulator, project: Project, connect: Callable[..., NeonClient]) -> Iterator[World]:
-    """A project of the test's own; what was to go wrong in it is forgotten afterwards."""
-    where = emulator.exported
-    client = connect(where["NEON_API_HOST"], where["NEON_API_KEY"], project.id)
-    made = World(emulator, project, connect, client)
-    made.forget()
+def world(emulator: Emulator, shared_project: Project, connect: Callable[..., NeonClient]) -> Iterator[World]:
+    """A project whose main branch nobody writes to; the other branches and the faults are forgotten afterwards."""
+    made = _world(emulator, shared_project, connect)
     yield made
-    project.client.control("DELETE", "faults", status=204)
+    made.clear()
+
+
+@pytest.fixture
+def own_world(emulator: Emulator, project: Project, connect: Callable[..., NeonClient]) -> Iterator[World]:
+    """A project of the test's own, to write to its main branch."""
+    made = _world(emulator, project, connect)
+    yield made
+    made.clear()
+
+
+def _world(emulator: Emulator, project: Project, connect: Callable[..., NeonClient]) -> World:
+    where = emulator.exported
+    made = World(emulator, project, connect, connect(where["NEON_API_HOST"], where["NEON_API_KEY"], project.id))
+    made.forget()
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +16,8 @@ from flask_branches.neon_client import Access
 
 
 def _access(**changed: Any) -> Access:
-    return Access(**({"api_key": SecretStr(KEY), "project_id": PROJECT} | changed))
+    settings: dict[str, Any] = {"api_key": SecretStr(KEY), "project_id": PROJECT}
+    return Access(**(settings | changed))
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,12 @@ def test_no_time_at_all_is_refused(name: str) -> None:
 def test_an_access_does_not_show_its_key() -> None:
     """Neither as a text, nor as a value."""
     assert KEY not in f"{_access()!r} {_access()}"
+
+
+@pytest.mark.parametrize("package", ["flask_branches", "flask_branches.neon_client"])
+def test_importing_needs_no_http(package: str) -> None:
+    """Neither by the extension nor by the client: who does not use Neon need not have it, nor wait for it."""
+    program = f"import sys, {package}; print({{'httpx2', 'stamina'}} & sys.modules.keys())"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.strip() == "set()"

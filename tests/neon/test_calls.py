@@ -58,20 +58,20 @@ def test_a_branch_is_listed_as_it_was_made(world: World) -> None:
 
 
 @pytest.mark.parametrize("kind", ["time", "lsn", "schema"])
-def test_a_branch_may_begin_elsewhere(world: World, kind: str) -> None:
+def test_a_branch_may_begin_elsewhere(own_world: World, kind: str) -> None:
     """At a past moment, at a position of the log, or without rows."""
-    world.project.query("CREATE TABLE note (text text)")
-    world.project.query("INSERT INTO note VALUES ('before')")
-    ((lsn, at),) = world.project.query("SELECT pg_current_wal_insert_lsn()::text, clock_timestamp()")
-    world.project.query("INSERT INTO note VALUES ('after')")
+    own_world.project.query("CREATE TABLE note (text text)")
+    own_world.project.query("INSERT INTO note VALUES ('before')")
+    ((lsn, at),) = own_world.project.query("SELECT pg_current_wal_insert_lsn()::text, clock_timestamp()")
+    own_world.project.query("INSERT INTO note VALUES ('after')")
     options: dict[str, Any] = {
         "time": {"at": at},
         "lsn": {"at": Lsn(lsn)},
         "schema": {"schema_only": True},
     }[kind]
-    made = world.client.create_branch("mine", parent_id=None, expires_at=None, annotation={}, **options)
+    made = own_world.client.create_branch("mine", parent_id=None, expires_at=None, annotation={}, **options)
 
-    rows = world.project.query("SELECT text FROM note", made.branch.id)
+    rows = own_world.project.query("SELECT text FROM note", made.branch.id)
     assert rows == ([] if kind == "schema" else [("before",)])
 
 
@@ -123,13 +123,13 @@ def test_a_branch_is_deleted_with_one_request_and_may_be_gone(world: World) -> N
     assert world.names() == ["main"]
 
 
-def test_a_branch_is_restored_when_the_call_is_back(world: World) -> None:
+def test_a_branch_is_restored_when_the_call_is_back(own_world: World) -> None:
     """It holds what its source does now, at the address that it had."""
-    made = world.client.create_branch("mine", parent_id=None, expires_at=None, annotation={})
-    world.project.query("CREATE TABLE note (text text)")
-    world.client.restore_branch(made.branch.id, world.project.main)
+    made = own_world.client.create_branch("mine", parent_id=None, expires_at=None, annotation={})
+    own_world.project.query("CREATE TABLE note (text text)")
+    own_world.client.restore_branch(made.branch.id, own_world.project.main)
 
-    assert world.client.branch(made.branch.id).state == "ready"
+    assert own_world.client.branch(made.branch.id).state == "ready"
     with psycopg.connect(made.uris[0].get_secret_value()) as connection:
         assert connection.execute("SELECT count(*) FROM note").fetchone() == (0,)
 

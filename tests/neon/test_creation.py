@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.emulator.running import Emulator
-    from tests.neon.worlds import World
+    from tests.neon.worlds import Stub, World
 
     from flask_branches.neon_client import CreatedBranch, NeonClient
 
@@ -147,6 +147,24 @@ def test_the_error_says_nothing_of_a_branch_that_cannot_be(world: World) -> None
         _create(world.new_client(patience=1))
     assert "may exist" not in str(caught.value)
     assert world.names() == ["main"]
+
+
+def test_a_refusal_may_be_due_to_the_lost_branch_itself(
+    stub: Callable[..., Stub], connect: Callable[..., NeonClient]
+) -> None:
+    """It may have taken the last place that the plan allows, after the look."""
+    told = {"id": "br-a-b-c", "name": "mine", "current_state": "ready", "default": False, "protected": False}
+    told["created_at"] = "2026-01-02T03:04:05Z"
+
+    def found(_path: str) -> Any:
+        note = {"br-a-b-c": {"value": server.asked[0][3]["annotation_value"]}}
+        return 200, {"branches": [told], "annotations": note}, {}
+
+    limit = {"code": "BRANCHES_LIMIT_EXCEEDED", "message": "branches limit exceeded"}
+    server = stub((502, {}), (200, {"branches": []}), (422, limit), found, (200, {"operations": []}), (200, {}))
+
+    assert _create(connect(server.host)).branch.id == "br-a-b-c"
+    assert [method for method, *_ in server.asked] == ["POST", "GET", "POST", "GET", "GET", "GET"]
 
 
 def test_a_refusal_after_a_lost_answer_is_told(world: World) -> None:

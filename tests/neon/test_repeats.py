@@ -253,11 +253,12 @@ def test_a_host_that_was_there_is_waited_for(
     server.server.shutdown()
     server.server.socket.close()
     before = client.requests
+    calls: dict[str, Callable[[], object]] = {
+        "branches": client.branches,
+        "create": lambda: client.create_branch("mine", parent_id=None, expires_at=None, annotation={}),
+    }
     with pytest.raises(NeonError, match=r"cannot be reached") as caught:
-        if call == "branches":
-            client.branches()
-        else:
-            client.create_branch("mine", parent_id=None, expires_at=None, annotation={})
+        calls[call]()
 
     assert client.requests - before > 1
     assert "may exist" not in str(caught.value)

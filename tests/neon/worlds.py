@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         status, body, more = self.stub.answer(self.command, self.path, headers, json.loads(sent) if sent else None)
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
+        self.send_response_only(status)  # without the headers of its own
         for name, value in ({"Content-Type": "application/json", "Content-Length": str(len(raw))} | more).items():
             self.send_header(name, value)
         self.end_headers()
@@ -76,7 +76,6 @@ class World:
     project: Project
     connect: Callable[..., NeonClient]
     client: NeonClient
-    _since: int = 0
 
     def new_client(self, **options: Any) -> NeonClient:
         """Another client."""
@@ -95,10 +94,10 @@ class World:
 
     def forget(self) -> None:
         """Count requests from now on."""
-        self._since = max((one["number"] for one in self._asked()), default=0)
+        self.project.client.control("DELETE", "requests", status=204)
 
     def _asked(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.project.client.control("GET", f"requests?since={self._since}")["requests"]
+        found: list[dict[str, Any]] = self.project.client.control("GET", "requests")["requests"]
         return [one for one in found if one["path"].startswith(self.project.path)]
 
     def asked(self) -> list[str]:
@@ -106,6 +105,15 @@ class World:
         until(lambda: all(one["status"] is not None for one in self._asked()))
         paths = [(one["method"], one["path"].removeprefix(self.project.path)) for one in self._asked()]
         return [f"{method} {_without_ids(path)}" for method, path in paths]
+
+    def clear(self) -> None:
+        """Leave no fault, and no branch but the one that there was."""
+        self.asked()
+        self.project.client.control("DELETE", "faults", status=204)
+        for branch in self.project.branches():
+            if not branch["default"]:
+                self.project.client.delete(f"{self.project.path}/branches/{branch['id']}")
+        self.project.settle()
 
     def names(self) -> list[str]:
         """The names of all branches, sorted; nothing is at work any more."""

@@ -228,16 +228,17 @@ class NeonClient:
             page, known = objects(raw, "branches"), len(found)
             notes = raw.get("annotations")
             found |= {one.id: one for one in (_listed(each, notes) for each in page)}
-            following = (raw.get("pagination") or {}).get("next")
+            pages = raw.get("pagination")
+            following = pages.get("next") if isinstance(pages, dict) else None
             # There is always a next page, even after the last; and nothing new on it is no page to go on from.
-            if len(page) < _PAGE or len(found) == known or not isinstance(following, str):
+            if len(page) < _PAGE or len(found) == known or not isinstance(following, str) or not following:
                 return list(found.values())
             params = {**params, "cursor": following}
 
 
 def _listed(raw: Mapping[str, Any], annotations: object) -> BranchInfo:
     notes = annotations if isinstance(annotations, dict) else {}
-    return BranchInfo.of(raw, annotation_of(notes.get(raw.get("id"))))
+    return BranchInfo.of(raw, annotation_of(notes.get(required(raw, "id", str, "branch"))))
 
 
 def _path(branch_id: str) -> str:

@@ -99,20 +99,22 @@ class Creation:
         except TryAgain as failure:
             self._is_open = self._is_open or failure.lost
             raise
-        except BranchExists:
-            if self._is_open:
-                return self._must_be_ours()
-            raise
+        except (BranchExists, NeonError) as refusal:
+            if not self._is_open:
+                raise
+            return self._made_by_an_earlier_try(refusal)
         self._is_open = True
         raw = self._transport.json(self._ask, answer)
         made = CreatedBranch.of(raw, self._annotation)
         wait_for(self._transport, self._ask.what, objects(raw, "operations"), self._deadline)
         return made
 
-    def _must_be_ours(self) -> CreatedBranch:
-        """The branch that took the name after an answer was lost; it may not be in the list yet."""
+    def _made_by_an_earlier_try(self, refusal: Exception) -> CreatedBranch:
+        """The branch that has taken the name, or the last place that the plan allows, while a try was given up."""
         if found := self._look():
             return found
+        if not isinstance(refusal, BranchExists):
+            raise refusal
         last = "it says that the branch exists, and does not list it"
         raise TryAgain(self._ask.what, last, "Try again later.", lost=True, status=HTTPStatus.CONFLICT)
 

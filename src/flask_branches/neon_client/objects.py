@@ -191,6 +191,6 @@ def _text(value: object) -> str:
 
 def _not_understood(owner: str, key: str, kind: str) -> NeonError:
     return NeonError(
-        f"Neon's API told a {owner} whose {key!r} is missing or is not {kind}: is NEON_API_HOST an API of Neon's, "
+        f"Neon's API told of a {owner} whose {key!r} is missing or is not {kind}: is NEON_API_HOST an API of Neon's, "
         "version 2? Else this client is too old for it."
     )

@@ -43,7 +43,7 @@ def wait_for(transport: Transport, what: str, operations: Iterable[Operation], d
     pending = {required(one, "id", str, "operation"): one for one in operations if not _has_ended(one, what)}
 
     def still(listed: list[Operation]) -> list[Operation]:
-        known = {one.get("id"): one for one in listed}
+        known = {required(one, "id", str, "operation"): one for one in listed}
         for name in pending.keys() - known.keys():  # a hundred newer ones can push it off the list
             known[name] = _one(transport, name, deadline) or pending[name]
         return [known[name] for name in pending if not _has_ended(known[name], what)]
