@@ -7,7 +7,7 @@ import os
 import subprocess
 import uuid
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,20 @@ from sqlalchemy import orm
 from flask_branches import Branches, DatabaseFailed, embedded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pytest
     from flask import Flask
+    from tests.emulator.running import Emulator, Project
 
     from flask_branches import Branch
     from flask_branches.backends import Backend
 
-POSTGRES = os.environ.get("QUESTIONS_CONFIG") == "postgres"
-KINDS = ["embedded", "server"] if POSTGRES else ["file", "memory"]
+ENVIRONMENT = os.environ.get("QUESTIONS_CONFIG") or "sqlite"
+SQLITE, POSTGRES, NEON = (ENVIRONMENT == name for name in ("sqlite", "postgres", "neon"))
+KINDS = {"sqlite": ["file", "memory"], "postgres": ["embedded", "server"], "neon": ["neon"]}[ENVIRONMENT]
+USUAL = "server" if POSTGRES else KINDS[0]
+"""The kind of database for rules that do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class World:
     kind: str
     served_in: Path | None = None
     """The folder of the Postgres that it brings along."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """How Neon is asked, where its databases are there."""
 
     @property
     def backend(self) -> Backend:
@@ -71,7 +79,7 @@ class World:
         if self.served_in is not None:
             values["NOTES_FOLDER"] = str(self.served_in)
         path = [str(Path(__file__).parent / "programs"), os.environ.get("PYTHONPATH", "")]
-        return {**os.environ, **values, "PYTHONPATH": os.pathsep.join(filter(None, path)), **more}
+        return {**os.environ, **self.variables, **values, "PYTHONPATH": os.pathsep.join(filter(None, path)), **more}
 
     def texts(self, model: Any = None) -> list[str]:
         """What the application's own database holds."""
@@ -124,6 +132,8 @@ class Places:
     folder: Path
     spare: dict[str, list[sa.URL]]
     undo: ExitStack
+    projects: dict[str, Project] = field(default_factory=dict)
+    """Of Neon, by the name of the application whose databases are on its default branch."""
 
     def url(self, kind: str, name: str) -> sa.URL:
         """Where a database of that kind is that has nothing in it."""
@@ -131,6 +141,8 @@ class Places:
             return sa.URL.create("sqlite")
         if kind == "file":
             return sa.URL.create("sqlite", database=str(self.folder / f"{name}.sqlite"))
+        if kind == "neon":
+            return self._on_neon(*name.split("_"))
         if self.spare[kind]:
             return self.spare[kind].pop()
         name = f"main_{uuid.uuid4().hex[:8]}"
@@ -140,6 +152,26 @@ class Places:
         admin.run(f"CREATE DATABASE {name}")
         server: sa.URL = self.request.getfixturevalue("server")
         return server.set(database=name)
+
+    def _on_neon(self, owner: str, which: str = "first") -> sa.URL:
+        """A database on the default branch of a project that belongs to one application."""
+        if owner not in self.projects:
+            self.projects[owner] = self.request.getfixturevalue("new_project")()
+        project = self.projects[owner]
+        if which != "first":
+            wanted = {"database": {"name": which, "owner_name": "neondb_owner"}}
+            project.client.post(f"{project.path}/branches/{project.main}/databases", wanted)
+            project.settle()
+        found = sa.make_url(project.uri(database=which if which != "first" else "neondb"))
+        return found.set(drivername="postgresql+psycopg")
+
+    def variables(self, url: sa.URL) -> dict[str, str]:
+        """How Neon is asked for the project that a database is in; nothing for a database that is elsewhere."""
+        for project in self.projects.values():
+            if (url.host, url.port) == (sa.make_url(project.uri()).host, sa.make_url(project.uri()).port):
+                emulator: Emulator = self.request.getfixturevalue("emulator")
+                return {**emulator.exported, "NEON_PROJECT_ID": project.id}
+        return {}
 
     def serve(self, app: Flask, db: Any) -> Path:
         """Let an application of the kind `embedded` have its server."""
@@ -152,6 +184,12 @@ class Places:
     def clear(self, kind: str, branches: Branches, db: Any) -> None:
         """Take away what an application, in whose context this is called, has and has branched."""
         there = branches.databases
+        if there.default.name == "neon":  # its project is deleted
+            there.close()
+            db.session.remove()
+            for engine in db.engines.values():
+                engine.dispose()
+            return
         with suppress(DatabaseFailed):  # a test has named one that cannot be reached
             for each in there.all:
                 for branch in each.backend.branches():
