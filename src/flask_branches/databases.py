@@ -84,21 +84,18 @@ class Databases:
         if data == "empty":
             record = replace(record, labels={**record.labels, EMPTIED: data})
         masking = Masking(self._masks, f"the branch {record.name!r} was deleted")
-        with ExitStack() as undo:
+        with ExitStack() as creations:
             made = []
             for database in self.all:
                 database.let_go()
-                backend = database.backend
                 each = record if database is self.all[0] else _for_bind(record, database)
-                branch = backend.create(
-                    replace(each, main=str(backend.main.database)),
+                creation = database.backend.creating(
+                    replace(each, main=str(database.backend.main.database)),
                     at=at,
                     prepare=self._preparing(database, data, masking),
                     force=force,
                 )
-                undo.callback(backend.delete, branch)
-                made.append(branch)
-            undo.pop_all()
+                made.append(creations.enter_context(creation))
         return self._joined(made)
 
     def get(self, name: str) -> Branch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from flask_branches.backends import postgres_server as server
 from flask_branches.backends.neon import listing, making, marks, waking
 from flask_branches.backends.neon import project as projects
 from flask_branches.branch import EMPTY, MAIN, Branch
-from flask_branches.errors import BranchExists, BranchNotFound, ConfigurationError, NotSupported, Refused
+from flask_branches.errors import BranchNotFound, ConfigurationError, NotSupported, Refused
 from flask_branches.neon_client import NeonClient
 from flask_branches.record import PLACE, RUN, Record
 
@@ -55,6 +56,8 @@ class Neon:
         self._patience = settings.access.patience.total_seconds()
         self._connect_args = dict(connect_args or {})
         self._main_id: str | None = None
+        self.in_making = threading.local()
+        """Its ``branch`` is the one that this thread is making, which may have another name until it is complete."""
 
     @property
     def place(self) -> str:
@@ -72,6 +75,14 @@ class Neon:
         self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
     ) -> Branch:
         """Ask for a branch, and wait until it answers; see :class:`~flask_branches.backends.Backend`."""
+        with self.creating(record, at=at, prepare=prepare, force=force) as branch:
+            return branch
+
+    @contextmanager
+    def creating(
+        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
+    ) -> Iterator[Branch]:
+        """One branch holds all databases: where something is done to it, it has its name when the block has ended."""
         making.check(record, at)
         parent_id = self._parent_id(record.parent)
         record = replace(record, labels={**record.labels, PLACE: self.place})
@@ -79,7 +90,8 @@ class Neon:
         hidden = bare or prepare is not None
         if hidden:
             self._require_free(record.name)
-        with making.half_built(self.project_id) if hidden else nullcontext(record.name) as name:
+        half_built = making.half_built(self.project_id) if hidden else nullcontext(record.name)
+        with making.taken(record.name), half_built as name:
             made = self.client.create_branch(
                 name,
                 parent_id=parent_id,
@@ -91,10 +103,13 @@ class Neon:
             with making.undone(self.client, made.branch.id):
                 url = self._url_of(made)
                 waking.await_answer(url, self._connect_args, self._patience)
+                record = replace(record, created_at=made.branch.created_at)
+                branch = record.branch(made.branch.id, urls.plain(url), self.name)
+                self.in_making.branch = branch
+                self._fill(url, record, prepare)
+                yield branch
                 if hidden:
-                    self._complete(made.branch.id, url, record, prepare)
-        record = replace(record, created_at=made.branch.created_at)
-        return record.branch(made.branch.id, urls.plain(url), self.name)
+                    self.client.update_branch(branch.id, name=record.name, expires_at=record.expires_at)
 
     def branches(self) -> list[Branch]:
         """Every other branch of the project, oldest first; see :func:`listing.listed` for their passwords."""
@@ -222,17 +237,15 @@ class Neon:
 
     def _require_free(self, name: str) -> None:
         if any(each.name == name for each in self.client.branches(search=name)):
-            raise BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
+            raise making.exists(name)
 
-    def _complete(self, branch_id: str, url: sa.URL, record: Record, prepare: Prepare | None) -> None:
+    def _fill(self, url: sa.URL, record: Record, prepare: Prepare | None) -> None:
         if record.parent is None:
             waking.empty_database(url, self._connect_args)
-        else:
-            if making.is_without_rows(record):
-                waking.copy_revision(self._parent_url(record.parent), url, self._connect_args)
-            if prepare is not None:
-                prepare(url)
-        self.client.update_branch(branch_id, name=record.name, expires_at=record.expires_at)
+        elif making.is_without_rows(record):
+            waking.copy_revision(self._parent_url(record.parent), url, self._connect_args)
+        if prepare is not None:
+            prepare(url)
 
     def _parent_url(self, parent: str) -> sa.URL:
         return self.main if parent == MAIN else sa.make_url(self.get(parent).url)
