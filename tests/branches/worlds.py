@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import orm
 
@@ -19,7 +20,6 @@ from flask_branches import Branches, DatabaseFailed, embedded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pytest
     from flask import Flask
     from tests.emulator.running import Emulator, Project
 
@@ -31,6 +31,11 @@ SQLITE, POSTGRES, NEON = (ENVIRONMENT == name for name in ("sqlite", "postgres",
 KINDS = {"sqlite": ["file", "memory"], "postgres": ["embedded", "server"], "neon": ["neon"]}[ENVIRONMENT]
 USUAL = "server" if POSTGRES else KINDS[0]
 """The kind of database for rules that do not depend on it."""
+
+
+def not_on_neon(reason: str) -> pytest.MarkDecorator:
+    """For a test of a rule that Neon has otherwise, which has a test in tests/neon."""
+    return pytest.mark.skipif(NEON, reason=f"on Neon {reason}")
 
 
 @dataclass(frozen=True)
