@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.emulator.running import Emulator, Project
+    from tests.emulator.running import Emulator
 
     from flask_branches import Branch
 
@@ -85,18 +85,6 @@ def emulator() -> Iterator[Emulator]:
     yield emulator
     emulator.stop()
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def new_project(places: Places, emulator: Emulator) -> Callable[[], Project]:
-    """Make a project of Neon's, with a default branch that has nothing in it; it is gone after the applications are."""
-
-    def make() -> Project:
-        made = emulator.client().project()
-        places.undo.callback(made.client.delete, made.path)
-        return made
-
-    return make
 
 
 @pytest.fixture

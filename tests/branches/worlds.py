@@ -129,7 +129,7 @@ class Client:
         self.run(f"INSERT INTO {table} (text) VALUES ('{quoted}')")  # noqa: S608
 
 
-@dataclass(frozen=True)
+@dataclass
 class Places:
     """Finds databases for applications of the tests, and takes what is in them away."""
 
@@ -139,6 +139,14 @@ class Places:
     undo: ExitStack
     projects: dict[str, Project] = field(default_factory=dict)
     """Of Neon, by the name of the application whose databases are on its default branch."""
+    emulator: Emulator | None = None
+    """Where they are; by default where all tests have theirs."""
+
+    @property
+    def neon(self) -> Emulator:
+        """Neon, on this machine."""
+        self.emulator = self.emulator or self.request.getfixturevalue("emulator")
+        return self.emulator
 
     def url(self, kind: str, name: str) -> sa.URL:
         """Where a database of that kind is that has nothing in it."""
@@ -161,7 +169,8 @@ class Places:
     def _on_neon(self, owner: str, which: str = "first") -> sa.URL:
         """A database on the default branch of a project that belongs to one application."""
         if owner not in self.projects:
-            self.projects[owner] = self.request.getfixturevalue("new_project")()
+            made = self.projects[owner] = self.neon.client().project()
+            self.undo.callback(made.client.delete, made.path)
         project = self.projects[owner]
         if which != "first":
             wanted = {"database": {"name": which, "owner_name": "neondb_owner"}}
@@ -174,8 +183,7 @@ class Places:
         """How Neon is asked for the project that a database is in; nothing for a database that is elsewhere."""
         for project in self.projects.values():
             if (url.host, url.port) == (sa.make_url(project.uri()).host, sa.make_url(project.uri()).port):
-                emulator: Emulator = self.request.getfixturevalue("emulator")
-                return {**emulator.exported, "NEON_PROJECT_ID": project.id}
+                return {**self.neon.exported, "NEON_PROJECT_ID": project.id}
         return {}
 
     def serve(self, app: Flask, db: Any) -> Path:

@@ -15,7 +15,7 @@ from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.backends.neon import listing, making, marks, waking
 from flask_branches.backends.neon import project as projects
-from flask_branches.branch import EMPTY, MAIN, Branch
+from flask_branches.branch import MAIN, Branch
 from flask_branches.errors import BranchNotFound, ConfigurationError, NotSupported, Refused
 from flask_branches.neon_client import NeonClient
 from flask_branches.record import PLACE, RUN, Record
@@ -84,8 +84,8 @@ class Neon:
     ) -> Iterator[Branch]:
         """One branch holds all databases: where something is done to it, it has its name when the block has ended."""
         making.check(record, at)
-        parent_id = self._parent_id(record.parent)
-        record = replace(record, labels={**record.labels, PLACE: self.place})
+        parent_id, parent = self._parent(record.parent)
+        record = replace(record, parent=parent, labels={**record.labels, PLACE: self.place})
         bare = making.is_without_rows(record)
         hidden = bare or prepare is not None
         if hidden:
@@ -215,9 +215,11 @@ class Neon:
     def located(self, branch: Branch, own: sa.URL) -> sa.URL:
         """Where a branch is for another role, database or driver than main's."""
         url = sa.make_url(branch.url)
-        same = own.username == self.main.username or url.password == self.main.password
-        password = url.password if own.username == self.main.username else own.password
-        if not same:  # its parent is protected: Neon has given every role another password
+        if own.username == self.main.username or url.password is None:
+            password = url.password
+        elif url.password == self.main.password:
+            password = own.password
+        else:  # its parent is protected: Neon has given every role another password
             password = self._password(branch.id, own)
         return own.set(host=url.host, port=url.port, password=password, query=url.query)
 
@@ -230,10 +232,12 @@ class Neon:
         """Close the connections to the API."""
         self.client.close()
 
-    def _parent_id(self, parent: str | None) -> str:
-        if parent in {None, MAIN, EMPTY}:
-            return self.main_id()
-        return projects.named(tuple(self.client.branches()), str(parent)).id
+    def _parent(self, parent: str | None) -> tuple[str, str | None]:
+        """The id of a parent, and its name; it may be named by its id."""
+        if parent is None or parent == MAIN:
+            return self.main_id(), parent
+        found = projects.named(tuple(self.client.branches()), parent)
+        return found.id, found.name
 
     def _require_free(self, name: str) -> None:
         if any(each.name == name for each in self.client.branches(search=name)):
