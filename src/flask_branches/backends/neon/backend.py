@@ -150,6 +150,8 @@ class Neon:
         self._require_idle(url, branch.name, force=force)
         yield
         self.client.restore_branch(found.id, found.parent_id)
+        if found.expires_at is not None:  # Neon begins its life anew
+            self.client.update_branch(found.id, expires_at=found.expires_at)
         waking.await_answer(url, self._connect_args, self._patience)
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
