@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,12 @@ class Databases:
             raise BranchNotFound(
                 "'main' is the application's own database and no branch, so it is never changed here: name a branch."
             )
-        return self._with_binds(self.default.get(name), self._of_binds())
+        found = self.default.get(name)
+        others = []
+        for database in self.all[1:]:
+            with suppress(BranchNotFound):
+                others.append((database, {found.name: database.backend.get(found.name)}))
+        return self._with_binds(found, others)
 
     def branches(self) -> list[Branch]:
         """Every branch, oldest first; one whose binds are gone is listed without them."""
@@ -148,10 +153,10 @@ class Databases:
         """Give each another expiry, and other labels where some are given."""
         if labels is not None and EMPTIED in branch.labels:
             labels = {**labels, EMPTIED: branch.labels[EMPTIED]}
-        for database in self.all:
-            backend = database.backend
-            updated = backend.update(backend.get(branch.name), expires_at, labels)
-        return replace(branch, expires_at=expires_at, labels=updated.labels)
+        # All are found first: to update one may give it another name, on Neon.
+        found = [(database.backend, database.backend.get(branch.name)) for database in self.all]
+        updated = [backend.update(each, expires_at, labels) for backend, each in found]
+        return replace(branch, name=updated[0].name, expires_at=expires_at, labels=updated[0].labels)
 
     def state(self, parent: str) -> str:
         """What changes whenever the parent does, in one of its databases or another."""

@@ -46,7 +46,10 @@ if TYPE_CHECKING:
             {"BRANCHES_EXPIRES": "1h"},
             r"^BRANCHES_EXPIRES in the application's configuration is not a setting\. Did you",
         ),
-        ({"BRANCHES_X": "1h"}, r"^BRANCHES_X in .* is not a setting\. There are: BRANCHES_API_PATIENCE, BRANCHES_API_TIMEOUT, BRANCHES_AT, "),
+        (
+            {"BRANCHES_X": "1h"},
+            r"^BRANCHES_X in .* is not a setting\. There are: BRANCHES_API_PATIENCE, BRANCHES_API_TIMEOUT, BRANCHES_AT, ",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_at_the_start(settings: dict[str, Any], said: str) -> None:

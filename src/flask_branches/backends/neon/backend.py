@@ -56,6 +56,8 @@ class Neon:
         self._patience = settings.access.patience.total_seconds()
         self._connect_args = dict(connect_args or {})
         self._main_id: str | None = None
+        self.passwords = {self.main.username: self.main.password}
+        """By role, on main's branch."""
         self.in_making = threading.local()
         """Its ``branch`` is the one that this thread is making, which may have another name until it is complete."""
 
@@ -217,13 +219,14 @@ class Neon:
     def located(self, branch: Branch, own: sa.URL) -> sa.URL:
         """Where a branch is for another role, database or driver than main's."""
         url = sa.make_url(branch.url)
-        if own.username == self.main.username or url.password is None:
+        if own.username == url.username or url.password is None:
             password = url.password
-        elif url.password == self.main.password:
+        elif url.password == self.passwords.get(url.username):
             password = own.password
         else:  # its parent is protected: Neon has given every role another password
             password = self._password(branch.id, own)
-        return own.set(host=url.host, port=url.port, password=password, query=url.query)
+        # Not by `set`, for which None means to leave the one that there is.
+        return own._replace(host=url.host, port=url.port, password=password, query=url.query)
 
     def pooled(self, branch: Branch) -> str:
         """The URL of a branch's pooler."""

@@ -39,6 +39,7 @@ class Beside:
         self._first = first
         self._connect_args = dict(connect_args)
         self.main = main
+        first.passwords[main.username] = main.password
         self.longest_name = first.longest_name
 
     @property
