@@ -77,8 +77,9 @@ def places(request: pytest.FixtureRequest, tmp_path: Path, spare: dict[str, list
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     """A Neon on this machine for all tests, which make projects of their own there."""
-    import local_postgres
     from tests.emulator.running import Emulator
+
+    import local_postgres
 
     folder = local_postgres.throwaway_folder()
     emulator = Emulator(folder / "data").start()

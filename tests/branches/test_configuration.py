@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         ),
         (
             {"BRANCHES_X": "1h"},
-            r"^BRANCHES_X in .* is not a setting\. There are: BRANCHES_API_PATIENCE, BRANCHES_API_TIMEOUT, BRANCHES_AT, ",
+            r"^BRANCHES_X in .* is not a setting\. There are: BRANCHES_API_PATIENCE, BRANCHES_API_TIMEOUT, ",
         ),
     ],
 )

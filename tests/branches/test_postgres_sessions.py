@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flask_branches.backends import Backend
 
 ENVIRONMENT = os.environ.get("QUESTIONS_CONFIG") or "sqlite"
-SQLITE, POSTGRES, NEON = (ENVIRONMENT == name for name in ("sqlite", "postgres", "neon"))
+SQLITE, POSTGRES, NEON = (name == ENVIRONMENT for name in ("sqlite", "postgres", "neon"))
 KINDS = {"sqlite": ["file", "memory"], "postgres": ["embedded", "server"], "neon": ["neon"]}[ENVIRONMENT]
 USUAL = "server" if POSTGRES else KINDS[0]
 """The kind of database for rules that do not depend on it."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-import sqlalchemy as sa
 
 from flask_branches import neon_address, urls
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 _HOST = "ep-cool-darkness-a1b2c3d4.us-east-2.aws.neon.tech"
 _ID = "ep-cool-darkness-a1b2c3d4"

@@ -64,10 +64,11 @@ def test_who_is_connected_is_not_cut_off(world: World, at: At) -> None:
                 world.branches.reset("mine", force=force)
         assert session.execute("SELECT count(*) FROM note").fetchone() == (3,)
 
-    with pytest.raises(psycopg.OperationalError), _session(branch.url) as session:
-        session.commit()
-        world.branches.reset("mine", force=True)
+    session = _session(branch.url)
+    world.branches.reset("mine", force=True)
+    with pytest.raises(psycopg.OperationalError):
         session.execute("SELECT 1")
+    session.close()
     assert at(branch).texts() == ["first", "second"]
 
 

@@ -44,13 +44,13 @@ def parent_name(project: Project, branch: BranchInfo, main_id: str) -> str | Non
 
 def _has_passwords_of(main_id: str, project: Project, branch: BranchInfo) -> bool:
     """Whether a branch has begun with main's passwords: as a child of its, or of such a child's."""
-    source: BranchInfo | None = branch
     for _ in project.branches:  # a name that was given anew can make two branches each other's sources
-        source = _source(project, source, main_id)
+        source = _source(project, branch, main_id)
         if source is None or source.is_protected:
             return False
         if source.id == main_id:
             return True
+        branch = source
     return False
 
 
