@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,21 +84,18 @@ class Databases:
         if data == "empty":
             record = replace(record, labels={**record.labels, EMPTIED: data})
         masking = Masking(self._masks, f"the branch {record.name!r} was deleted")
-        with ExitStack() as undo:
+        with ExitStack() as creations:
             made = []
             for database in self.all:
                 database.let_go()
-                backend = database.backend
                 each = record if database is self.all[0] else _for_bind(record, database)
-                branch = backend.create(
-                    replace(each, main=str(backend.main.database)),
+                creation = database.backend.creating(
+                    replace(each, main=str(database.backend.main.database)),
                     at=at,
                     prepare=self._preparing(database, data, masking),
                     force=force,
                 )
-                undo.callback(backend.delete, branch)
-                made.append(branch)
-            undo.pop_all()
+                made.append(creations.enter_context(creation))
         return self._joined(made)
 
     def get(self, name: str) -> Branch:
@@ -107,7 +104,12 @@ class Databases:
             raise BranchNotFound(
                 "'main' is the application's own database and no branch, so it is never changed here: name a branch."
             )
-        return self._with_binds(self.default.get(name), self._of_binds())
+        found = self.default.get(name)
+        others = []
+        for database in self.all[1:]:
+            with suppress(BranchNotFound):
+                others.append((database, {found.name: database.backend.get(found.name)}))
+        return self._with_binds(found, others)
 
     def branches(self) -> list[Branch]:
         """Every branch, oldest first; one whose binds are gone is listed without them."""
@@ -151,10 +153,10 @@ class Databases:
         """Give each another expiry, and other labels where some are given."""
         if labels is not None and EMPTIED in branch.labels:
             labels = {**labels, EMPTIED: branch.labels[EMPTIED]}
-        for database in self.all:
-            backend = database.backend
-            updated = backend.update(backend.get(branch.name), expires_at, labels)
-        return replace(branch, expires_at=expires_at, labels=updated.labels)
+        # All are found first: to update one may give it another name, on Neon.
+        found = [(database.backend, database.backend.get(branch.name)) for database in self.all]
+        updated = [backend.update(each, expires_at, labels) for backend, each in found]
+        return replace(branch, name=updated[0].name, expires_at=expires_at, labels=updated[0].labels)
 
     def state(self, parent: str) -> str:
         """What changes whenever the parent does, in one of its databases or another."""

@@ -32,10 +32,11 @@ def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
         Refused: with what was seen, and how to make a branch.
         DatabaseFailed: where it cannot be reached.
     """
+    backend = _backend(there, url)
     if _is_own(there, url):
         raise Refused(f"{source} leads to {urls.shown(url)}, {OWN}")
     try:
-        found = _backend(there, url).vouch(url)
+        found = backend.vouch(url)
     except Refused as error:
         raise Refused(f"{source}: {error} {_HOW}") from None
     if found is None:
@@ -81,7 +82,12 @@ def name_of(url: sa.URL) -> str:
 
 def _is_own(there: Databases, url: sa.URL) -> bool:
     _require_file(url)
-    return any(each.backend.is_main(url) for each in there.all)
+    return any(each.backend.is_main(url) for each in there.all if not _cannot_be_main(each.backend, url))
+
+
+def _cannot_be_main(backend: Backend, url: sa.URL) -> bool:
+    """Whether the addresses alone tell, so that a database on Neon is not connected to for an answer."""
+    return backend.name == "postgres" and neon_address.is_neon(url) and not neon_address.is_neon(backend.main)
 
 
 def _backend(there: Databases, url: sa.URL) -> Backend:

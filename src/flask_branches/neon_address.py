@@ -72,7 +72,8 @@ def leads_to(url: sa.URL, endpoint: str, host: str) -> bool:
     """
     ids = named(url)
     if ids:
-        return ids == {endpoint}
+        by_host = [_HOST.fullmatch(each.partition(".")[0]) is not None for each in hosts(url)]
+        return ids == {endpoint} and (all(by_host) or not any(by_host))  # no other server beside it
     name, port = split(host)
     places = list(_places(url))
     return bool(places) and all(place == (_plain(name), port) for place in places)
@@ -96,13 +97,15 @@ def is_loopback(host: str) -> bool:
 
 
 def _places(url: sa.URL) -> Iterator[tuple[str, int]]:
-    names = hosts(url)
+    # Where both are given, a host is but a name, and its address is where libpq goes.
+    addresses = [each for value in url.normalized_query.get("hostaddr", ()) for each in value.split(",") if each]
     ports = [each for value in url.normalized_query.get("port", ()) for each in value.split(",")]
     ports = ports or [str(url.port or _PORT)]
-    for number, name in enumerate(names):
+    for number, each in enumerate(addresses or hosts(url)):
+        name, own = split(each) if each.count(":") == 1 else (each, None)  # as SQLAlchemy has it in a query
         port = ports[number] if number < len(ports) else ports[-1]
         if port.isdigit():
-            yield _plain(name), int(port)
+            yield _plain(name), own or int(port)
 
 
 def _plain(host: str) -> str:

@@ -12,13 +12,15 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from tests.branches.worlds import KINDS, POSTGRES, Client, Places, Program, World, models
+from tests.branches.worlds import KINDS, USUAL, Client, Places, Program, World, models
 
 from flask_branches import Branches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.emulator.running import Emulator
 
     from flask_branches import Branch
 
@@ -72,6 +74,20 @@ def places(request: pytest.FixtureRequest, tmp_path: Path, spare: dict[str, list
         yield Places(request, tmp_path, spare, undo)
 
 
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    """A Neon on this machine for all tests, which make projects of their own there."""
+    from tests.emulator.running import Emulator
+
+    import local_postgres
+
+    folder = local_postgres.throwaway_folder()
+    emulator = Emulator(folder / "data").start()
+    yield emulator
+    emulator.stop()
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
 def new_database(places: Places, server: sa.URL, admin: Client) -> Callable[..., sa.URL]:
     """Make a database of whatever name, by the server's superuser; it is dropped after the applications are gone."""
@@ -99,7 +115,7 @@ def make_world(places: Places, tmp_path: Path) -> Callable[..., World]:
     """Make an application with two rows in each of its databases; its context is the current one."""
 
     def make(
-        kind: str = KINDS[-1] if POSTGRES else KINDS[0],
+        kind: str = USUAL,
         *,
         name: str = "app",
         branches: Branches | None = None,
@@ -113,7 +129,8 @@ def make_world(places: Places, tmp_path: Path) -> Callable[..., World]:
         app.config["SQLALCHEMY_BINDS"] = (
             {"second": places.url(kind, f"{name}_second")} if binds is True else binds or {}
         )
-        app.config.update(settings)
+        variables = places.variables(app.config["SQLALCHEMY_DATABASE_URI"])
+        app.config.update(variables | settings)
         db = SQLAlchemy()
         note, tag = models(db, bind="second" in app.config["SQLALCHEMY_BINDS"])
         branches = branches or Branches()
@@ -122,7 +139,7 @@ def make_world(places: Places, tmp_path: Path) -> Callable[..., World]:
         served_in = places.serve(app, db) if kind == "embedded" else None
         places.undo.enter_context(app.app_context())
         places.undo.callback(places.clear, kind if url is None else "named", branches, db)
-        world = World(app, db, note, tag, branches, kind, served_in)
+        world = World(app, db, note, tag, branches, kind, served_in, variables)
         if fill:
             db.create_all()
             world.add("first", "second")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     [
         (
             {"BRANCHES_BACKEND": "oracle"},
-            r"^BRANCHES_BACKEND names the backend 'oracle': there are postgres and sqlite\.$",
+            r"^BRANCHES_BACKEND names the backend 'oracle': there are neon, postgres, sqlite\.$",
         ),
         (
             {"BRANCHES_EXPIRE": "soon"},
@@ -46,7 +46,10 @@ if TYPE_CHECKING:
             {"BRANCHES_EXPIRES": "1h"},
             r"^BRANCHES_EXPIRES in the application's configuration is not a setting\. Did you",
         ),
-        ({"BRANCHES_X": "1h"}, r"^BRANCHES_X in .* is not a setting\. There are: BRANCHES_AT, BRANCHES_BACKEND, "),
+        (
+            {"BRANCHES_X": "1h"},
+            r"^BRANCHES_X in .* is not a setting\. There are: BRANCHES_API_PATIENCE, BRANCHES_API_TIMEOUT, ",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_at_the_start(settings: dict[str, Any], said: str) -> None:
@@ -77,9 +80,9 @@ def test_the_environment_is_read_where_the_application_says_nothing(monkeypatch:
 def test_the_backend_must_be_the_database_s(one: World) -> None:
     """What is named goes before, and then has to be true."""
     own = one.backend.name
-    other = {"sqlite": "postgres", "postgres": "sqlite"}[own]
+    other = "postgres" if own == "sqlite" else "sqlite"
     app = Flask("other")
-    app.config |= {"SQLALCHEMY_DATABASE_URI": one.db.engine.url, "BRANCHES_BACKEND": other}
+    app.config |= {"SQLALCHEMY_DATABASE_URI": one.db.engine.url, "BRANCHES_BACKEND": other, **one.variables}
     SQLAlchemy(app)
     branches = Branches(app)
 

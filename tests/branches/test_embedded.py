@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from flask.cli import run_command
+from tests.branches.worlds import POSTGRES
 
 from flask_branches import embedded
 from flask_branches.binding import bound
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     Until = Callable[[Callable[[], bool]], bool]
 
-pytestmark = pytest.mark.usefixtures("postgres_only")
+pytestmark = pytest.mark.skipif(not POSTGRES, reason="rules of Postgres")
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from tests.branches.worlds import POSTGRES
 
 from flask_branches import Branch, BranchExists, configured, urls
 from flask_branches.backends import postgres_clone as clone
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     MakeWorld = Callable[..., World]
     NewDatabase = Callable[..., sa.URL]
 
-pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
+pytestmark = pytest.mark.skipif(not POSTGRES, reason="rules of Postgres")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from tests.branches.worlds import POSTGRES
 
 from flask_branches import Branch, DatabaseFailed
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     MakeWorld = Callable[..., World]
     NewDatabase = Callable[..., sa.URL]
 
-pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
+pytestmark = pytest.mark.skipif(not POSTGRES, reason="rules of Postgres")
 
 _SETTINGS = {
     "search_path": '"$user", app, "it\'s, odd"',

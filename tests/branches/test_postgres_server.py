@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from tests.branches.worlds import POSTGRES
 
 from flask_branches import Branch, BranchNotFound, DatabaseFailed
 from flask_branches.backends import postgres_server
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     MakeWorld = Callable[..., World]
     Start = Callable[..., Program]
 
-pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
+pytestmark = pytest.mark.skipif(not POSTGRES, reason="rules of Postgres")
 
 _MANY = """if True:
     import os, sys, traceback

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from tests.branches.worlds import POSTGRES
 
 from flask_branches import Branch, DatabaseInUse, urls
 from flask_branches.backends import postgres_clone as clone
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Program]
     Until = Callable[[Callable[[], Any]], Any]
 
-pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") != "postgres", reason="rules of Postgres")
+pytestmark = pytest.mark.skipif(not POSTGRES, reason="rules of Postgres")
 
 _FORK = """if True:
     import os, sys

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from tests.branches.worlds import not_on_neon
 
 from flask_branches import Branch, BranchesError, BranchExists, BranchNotFound, record, urls
 from flask_branches.branch import now
@@ -28,7 +29,7 @@ _HOLD = """if True:
     import sys
     from notes import app, branches
     with app.app_context(), branches.temporary("mine") as branch:
-        print(branch.url, flush=True)
+        print(branch.name, flush=True)
         sys.stdin.read()
 """
 _DIE = """if True:
@@ -53,6 +54,7 @@ def _names(branches: Any) -> list[str]:
     return sorted(each.name for each in branches)
 
 
+@not_on_neon("what has expired is gone")
 def test_what_has_expired_is_pruned(two: World) -> None:
     """After a dry run, which only names it; what has time left, or never goes, stays."""
     for name in ("old", "older", "young"):
@@ -71,10 +73,10 @@ def test_what_has_expired_is_pruned(two: World) -> None:
 def test_the_branches_of_a_run_live_as_long_as_it_does(world: World) -> None:
     """Its clock may have stood still: while it lives they stay though their time is over, and then they go at once."""
     there = world.branches.databases
-    branch = world.branches.create("mine", expires_in="7d")
-    there.update(branch, now(), {RUN: "x"})
-    other = world.branches.create("other", expires_in="7d")
-    there.update(other, other.expires_at, {RUN: "y"})
+    branch = world.branches._create("mine", {RUN: "x"}, expires_in="7d")
+    world.branches._create("other", {RUN: "y"}, expires_in="7d")
+    if world.kind != "neon":  # which deletes what has expired
+        there.update(branch, now())
 
     with there.run_alive("x"):
         assert there.default.is_held(lock_of_run("x"))
@@ -85,6 +87,7 @@ def test_the_branches_of_a_run_live_as_long_as_it_does(world: World) -> None:
     assert world.branches.list() == []
 
 
+@not_on_neon("a record is an annotation, which goes with no database")
 def test_a_record_that_was_copied_to_another_database_proves_nothing(world: World, at: At) -> None:
     """It makes no branch of it: it is not listed, not pruned, not vouched for."""
     branch = world.branches.create("mine")
@@ -204,7 +207,7 @@ def test_what_a_killed_process_made_for_itself_is_pruned_at_once(world: World, s
 def test_what_a_killed_creation_left_half_built_is_no_branch_and_goes(
     world: World, start: Start, until: Until, at: At
 ) -> None:
-    """Nobody sees it, a dry run names it, pruning removes it, and so would the next creation."""
+    """Nobody sees it, a dry run names it, pruning removes it, and so would the next creation, but on Neon."""
     there = world.branches.databases
 
     for end in ("pruned", "made anew"):
@@ -223,6 +226,8 @@ def test_what_a_killed_creation_left_half_built_is_no_branch_and_goes(
             world.branches.prune(dry_run=False)
         else:
             assert at(world.branches.create("mine")).texts() == ["first", "second"]
+        if end != "pruned" and world.kind == "neon":
+            world.branches.prune(dry_run=False)
         assert there.sweep(dry_run=True) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 from contextlib import closing
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from tests.branches.worlds import bytes_of
+from tests.branches.worlds import SQLITE, bytes_of
 
 from flask_branches import (
     Branch,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     MakeWorld = Callable[..., World]
     Start = Callable[..., Program]
 
-pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") == "postgres", reason="rules of SQLite")
+pytestmark = pytest.mark.skipif(not SQLITE, reason="rules of SQLite")
 
 _WRITER = """if True:
     import sqlite3, sys

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from tests.branches.worlds import SQLITE
 
 from flask_branches import Branches, DatabaseFailed
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     MakeWorld = Callable[..., World]
 
-pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") == "postgres", reason="rules of SQLite")
+pytestmark = pytest.mark.skipif(not SQLITE, reason="rules of SQLite")
 
 _READ_ONLY = r"app\.sqlite\.branches could not be used: Read-only file system\. Look at the disk and see that it can"
 

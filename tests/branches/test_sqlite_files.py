@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import stat
@@ -14,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from tests.branches.worlds import SQLITE
 
 from flask_branches import (
     Branch,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     MakeWorld = Callable[..., World]
     Start = Callable[..., Program]
 
-pytestmark = pytest.mark.skipif(os.environ.get("QUESTIONS_CONFIG") == "postgres", reason="rules of SQLite")
+pytestmark = pytest.mark.skipif(not SQLITE, reason="rules of SQLite")
 
 _COMER_AND_GOER = """if True:
     import os

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from tests.branches.worlds import POSTGRES, bytes_of
+from tests.branches.worlds import SQLITE, bytes_of
 
 from flask_branches import Branch, DatabaseFailed, MaskFailed
 from flask_branches.isolation import Isolation
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
 
-pytestmark = pytest.mark.skipif(POSTGRES, reason="rules of SQLite")
+pytestmark = pytest.mark.skipif(not SQLITE, reason="rules of SQLite")
 
 _OWN = "CREATE VIRTUAL TABLE docs USING {}"
 _OF_TWO = {"fts5(text, content UNINDEXED)", "fts3(content=other, note)"}

@@ -7,24 +7,35 @@ import os
 import subprocess
 import uuid
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import orm
 
 from flask_branches import Branches, DatabaseFailed, embedded
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Mapping
+
     from flask import Flask
+    from tests.emulator.running import Emulator, Project
 
     from flask_branches import Branch
     from flask_branches.backends import Backend
 
-POSTGRES = os.environ.get("QUESTIONS_CONFIG") == "postgres"
-KINDS = ["embedded", "server"] if POSTGRES else ["file", "memory"]
+ENVIRONMENT = os.environ.get("QUESTIONS_CONFIG") or "sqlite"
+SQLITE, POSTGRES, NEON = (name == ENVIRONMENT for name in ("sqlite", "postgres", "neon"))
+KINDS = {"sqlite": ["file", "memory"], "postgres": ["embedded", "server"], "neon": ["neon"]}[ENVIRONMENT]
+USUAL = "server" if POSTGRES else KINDS[0]
+"""The kind of database for rules that do not depend on it."""
+
+
+def not_on_neon(reason: str) -> pytest.MarkDecorator:
+    """For a test of a rule that Neon has otherwise, which has a test in tests/neon."""
+    return pytest.mark.skipif(NEON, reason=f"on Neon {reason}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,8 @@ class World:
     kind: str
     served_in: Path | None = None
     """The folder of the Postgres that it brings along."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """How Neon is asked, where its databases are there."""
 
     @property
     def backend(self) -> Backend:
@@ -71,7 +84,7 @@ class World:
         if self.served_in is not None:
             values["NOTES_FOLDER"] = str(self.served_in)
         path = [str(Path(__file__).parent / "programs"), os.environ.get("PYTHONPATH", "")]
-        return {**os.environ, **values, "PYTHONPATH": os.pathsep.join(filter(None, path)), **more}
+        return {**os.environ, **self.variables, **values, "PYTHONPATH": os.pathsep.join(filter(None, path)), **more}
 
     def texts(self, model: Any = None) -> list[str]:
         """What the application's own database holds."""
@@ -116,7 +129,7 @@ class Client:
         self.run(f"INSERT INTO {table} (text) VALUES ('{quoted}')")  # noqa: S608
 
 
-@dataclass(frozen=True)
+@dataclass
 class Places:
     """Finds databases for applications of the tests, and takes what is in them away."""
 
@@ -124,6 +137,16 @@ class Places:
     folder: Path
     spare: dict[str, list[sa.URL]]
     undo: ExitStack
+    projects: dict[str, Project] = field(default_factory=dict)
+    """Of Neon, by the name of the application whose databases are on its default branch."""
+    emulator: Emulator | None = None
+    """Where they are; by default where all tests have theirs."""
+
+    @property
+    def neon(self) -> Emulator:
+        """Neon, on this machine."""
+        self.emulator = self.emulator or self.request.getfixturevalue("emulator")
+        return self.emulator
 
     def url(self, kind: str, name: str) -> sa.URL:
         """Where a database of that kind is that has nothing in it."""
@@ -131,6 +154,8 @@ class Places:
             return sa.URL.create("sqlite")
         if kind == "file":
             return sa.URL.create("sqlite", database=str(self.folder / f"{name}.sqlite"))
+        if kind == "neon":
+            return self._on_neon(*name.split("_"))
         if self.spare[kind]:
             return self.spare[kind].pop()
         name = f"main_{uuid.uuid4().hex[:8]}"
@@ -140,6 +165,26 @@ class Places:
         admin.run(f"CREATE DATABASE {name}")
         server: sa.URL = self.request.getfixturevalue("server")
         return server.set(database=name)
+
+    def _on_neon(self, owner: str, which: str = "first") -> sa.URL:
+        """A database on the default branch of a project that belongs to one application."""
+        if owner not in self.projects:
+            made = self.projects[owner] = self.neon.client().project()
+            self.undo.callback(made.client.delete, made.path)
+        project = self.projects[owner]
+        if which != "first":
+            wanted = {"database": {"name": which, "owner_name": "neondb_owner"}}
+            project.client.post(f"{project.path}/branches/{project.main}/databases", wanted)
+            project.settle()
+        found = sa.make_url(project.uri(database=which if which != "first" else "neondb"))
+        return found.set(drivername="postgresql+psycopg")
+
+    def variables(self, url: sa.URL) -> dict[str, str]:
+        """How Neon is asked for the project that a database is in; nothing for a database that is elsewhere."""
+        for project in self.projects.values():
+            if (url.host, url.port) == (sa.make_url(project.uri()).host, sa.make_url(project.uri()).port):
+                return {**self.neon.exported, "NEON_PROJECT_ID": project.id}
+        return {}
 
     def serve(self, app: Flask, db: Any) -> Path:
         """Let an application of the kind `embedded` have its server."""
@@ -152,6 +197,12 @@ class Places:
     def clear(self, kind: str, branches: Branches, db: Any) -> None:
         """Take away what an application, in whose context this is called, has and has branched."""
         there = branches.databases
+        if there.default.name == "neon":  # its project is deleted
+            there.close()
+            db.session.remove()
+            for engine in db.engines.values():
+                engine.dispose()
+            return
         with suppress(DatabaseFailed):  # a test has named one that cannot be reached
             for each in there.all:
                 for branch in each.backend.branches():

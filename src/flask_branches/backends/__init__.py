@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from flask_branches.errors import BranchNotFound, NotSupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -54,6 +55,15 @@ class Backend(Protocol):
             DatabaseFailed: where the server or the file system refuses.
             DatabaseInUse: where sessions keep the parent from being copied.
             NotSupported: for a point in time where the backend has none.
+        """
+        ...
+
+    def creating(
+        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
+    ) -> AbstractContextManager[Branch]:
+        """The same for an application with several databases: a block in which the others are made.
+
+        Where one branch holds several of them, nobody sees it before the block has ended; if that fails, it is gone.
         """
         ...
 
@@ -140,6 +150,23 @@ class ByName:
     """What is the same for all backends whose branches are told by a database's name alone."""
 
     place: str | None = None
+
+    @contextmanager
+    def creating(
+        self: Backend,
+        record: Record,
+        *,
+        at: PointInTime | None = None,
+        prepare: Prepare | None = None,
+        force: bool = False,
+    ) -> Iterator[Branch]:
+        """Each database has a branch of its own, which is complete by itself."""
+        branch = self.create(record, at=at, prepare=prepare, force=force)
+        try:
+            yield branch
+        except BaseException:
+            self.delete(branch)
+            raise
 
     def located(self, branch: Branch, own: sa.URL) -> sa.URL:
         """The same database for another of the application's URLs."""

@@ -113,7 +113,7 @@ class Production:
 
     def is_awake(self) -> bool:
         """Whether somebody has connected to it since then."""
-        return self._endpoints()[0]["current_state"] != "idle"
+        return bool(self._endpoints()[0]["current_state"] != "idle")
 
     def _endpoints(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.neon.client.get(f"{self.neon.path}/branches/{self.neon.main}/endpoints")[

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.emulator.running import Emulator
-    from tests.neon.worlds import Stub
+    from tests.neon.client.stubs import Stub
     from tests.plugin.projects import Project
 
 NOBODY = "http://127.0.0.1:9/api/v2"

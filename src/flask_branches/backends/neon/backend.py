@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.backends.neon import listing, making, marks, waking
 from flask_branches.backends.neon import project as projects
-from flask_branches.branch import EMPTY, MAIN, Branch
-from flask_branches.errors import BranchExists, BranchNotFound, ConfigurationError, NotSupported, Refused
+from flask_branches.branch import MAIN, Branch
+from flask_branches.errors import BranchNotFound, ConfigurationError, NotSupported, Refused
 from flask_branches.neon_client import NeonClient
 from flask_branches.record import PLACE, RUN, Record
 
@@ -55,6 +56,10 @@ class Neon:
         self._patience = settings.access.patience.total_seconds()
         self._connect_args = dict(connect_args or {})
         self._main_id: str | None = None
+        self.passwords = {self.main.username: self.main.password}
+        """By role, on main's branch."""
+        self.in_making = threading.local()
+        """Its ``branch`` is the one that this thread is making, which may have another name until it is complete."""
 
     @property
     def place(self) -> str:
@@ -72,14 +77,23 @@ class Neon:
         self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
     ) -> Branch:
         """Ask for a branch, and wait until it answers; see :class:`~flask_branches.backends.Backend`."""
+        with self.creating(record, at=at, prepare=prepare, force=force) as branch:
+            return branch
+
+    @contextmanager
+    def creating(
+        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
+    ) -> Iterator[Branch]:
+        """One branch holds all databases: where something is done to it, it has its name when the block has ended."""
         making.check(record, at)
-        parent_id = self._parent_id(record.parent)
-        record = replace(record, labels={**record.labels, PLACE: self.place})
+        parent_id, parent = self._parent(record.parent)
+        record = replace(record, parent=parent, labels={**record.labels, PLACE: self.place})
         bare = making.is_without_rows(record)
         hidden = bare or prepare is not None
         if hidden:
             self._require_free(record.name)
-        with making.half_built(self.project_id) if hidden else nullcontext(record.name) as name:
+        half_built = making.half_built(self.project_id) if hidden else nullcontext(record.name)
+        with making.taken(record.name), half_built as name:
             made = self.client.create_branch(
                 name,
                 parent_id=parent_id,
@@ -91,10 +105,13 @@ class Neon:
             with making.undone(self.client, made.branch.id):
                 url = self._url_of(made)
                 waking.await_answer(url, self._connect_args, self._patience)
+                record = replace(record, created_at=made.branch.created_at)
+                branch = record.branch(made.branch.id, urls.plain(url), self.name)
+                self.in_making.branch = branch
+                self._fill(url, record, prepare)
+                yield branch
                 if hidden:
-                    self._complete(made.branch.id, url, record, prepare)
-        record = replace(record, created_at=made.branch.created_at)
-        return record.branch(made.branch.id, urls.plain(url), self.name)
+                    self.client.update_branch(branch.id, name=record.name, expires_at=record.expires_at)
 
     def branches(self) -> list[Branch]:
         """Every other branch of the project, oldest first; see :func:`listing.listed` for their passwords."""
@@ -135,6 +152,8 @@ class Neon:
         self._require_idle(url, branch.name, force=force)
         yield
         self.client.restore_branch(found.id, found.parent_id)
+        if found.expires_at is not None:  # Neon begins its life anew
+            self.client.update_branch(found.id, expires_at=found.expires_at)
         waking.await_answer(url, self._connect_args, self._patience)
 
     def update(self, branch: Branch, expires_at: datetime | None, labels: Mapping[str, str] | None = None) -> Branch:
@@ -200,11 +219,14 @@ class Neon:
     def located(self, branch: Branch, own: sa.URL) -> sa.URL:
         """Where a branch is for another role, database or driver than main's."""
         url = sa.make_url(branch.url)
-        same = own.username == self.main.username or url.password == self.main.password
-        password = url.password if own.username == self.main.username else own.password
-        if not same:  # its parent is protected: Neon has given every role another password
+        if own.username == url.username or url.password is None:
+            password = url.password
+        elif url.password == self.passwords.get(url.username):
+            password = own.password
+        else:  # its parent is protected: Neon has given every role another password
             password = self._password(branch.id, own)
-        return own.set(host=url.host, port=url.port, password=password, query=url.query)
+        # Not by `set`, for which None means to leave the one that there is.
+        return own._replace(host=url.host, port=url.port, password=password, query=url.query)
 
     def pooled(self, branch: Branch) -> str:
         """The URL of a branch's pooler."""
@@ -215,24 +237,24 @@ class Neon:
         """Close the connections to the API."""
         self.client.close()
 
-    def _parent_id(self, parent: str | None) -> str:
-        if parent in {None, MAIN, EMPTY}:
-            return self.main_id()
-        return projects.named(tuple(self.client.branches()), str(parent)).id
+    def _parent(self, parent: str | None) -> tuple[str, str | None]:
+        """The id of a parent, and its name; it may be named by its id."""
+        if parent is None or parent == MAIN:
+            return self.main_id(), parent
+        found = projects.named(tuple(self.client.branches()), parent)
+        return found.id, found.name
 
     def _require_free(self, name: str) -> None:
         if any(each.name == name for each in self.client.branches(search=name)):
-            raise BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
+            raise making.exists(name)
 
-    def _complete(self, branch_id: str, url: sa.URL, record: Record, prepare: Prepare | None) -> None:
+    def _fill(self, url: sa.URL, record: Record, prepare: Prepare | None) -> None:
         if record.parent is None:
             waking.empty_database(url, self._connect_args)
-        else:
-            if making.is_without_rows(record):
-                waking.copy_revision(self._parent_url(record.parent), url, self._connect_args)
-            if prepare is not None:
-                prepare(url)
-        self.client.update_branch(branch_id, name=record.name, expires_at=record.expires_at)
+        elif making.is_without_rows(record):
+            waking.copy_revision(self._parent_url(record.parent), url, self._connect_args)
+        if prepare is not None:
+            prepare(url)
 
     def _parent_url(self, parent: str) -> sa.URL:
         return self.main if parent == MAIN else sa.make_url(self.get(parent).url)

@@ -39,6 +39,7 @@ class Beside:
         self._first = first
         self._connect_args = dict(connect_args)
         self.main = main
+        first.passwords[main.username] = main.password
         self.longest_name = first.longest_name
 
     @property
@@ -49,8 +50,16 @@ class Beside:
     def create(
         self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
     ) -> Branch:
-        """The branch is there; this database of it is still to be prepared."""
-        branch = self._first.get(record.name)
+        """The first one makes the branch, and this database of it is still to be prepared."""
+        with self.creating(record, at=at, prepare=prepare, force=force) as branch:
+            return branch
+
+    @contextmanager
+    def creating(
+        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
+    ) -> Iterator[Branch]:
+        """As the first one, which shows the branch, or deletes it, when its own block has ended."""
+        branch: Branch = self._first.in_making.branch
         url = self.located(branch, self.main)
         if record.parent is None:
             waking.empty_database(url, self._connect_args)
@@ -59,7 +68,7 @@ class Beside:
             waking.copy_revision(parent, url, self._connect_args)
         if prepare is not None:
             prepare(url)
-        return replace(branch, url=urls.plain(url))
+        yield replace(branch, url=urls.plain(url))
 
     def branches(self) -> list[Branch]:
         """Those of the first one, with this one's URLs."""

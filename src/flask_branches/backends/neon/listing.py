@@ -20,8 +20,8 @@ NAME = "neon"
 def listed(project: Project, main: sa.URL, main_id: str) -> list[Branch]:
     """Every complete branch but main's, oldest first.
 
-    Its URL has main's password, with which a branch begins; none where the parent is protected, since Neon gives its
-    children others.
+    Its URL has main's password where that is the branch's too: a branch begins with its parent's, unless that is
+    protected, since Neon gives the children of such a one others. Elsewhere it has none.
     """
     found = [_branch(project, each, main, main_id) for each in others(project.branches, main_id)]
     return sorted(found, key=lambda each: (each.created_at, each.name))
@@ -42,10 +42,33 @@ def parent_name(project: Project, branch: BranchInfo, main_id: str) -> str | Non
     return next((each.name for each in project.branches if each.id == branch.parent_id), branch.parent_id)
 
 
+def _has_passwords_of(main_id: str, project: Project, branch: BranchInfo) -> bool:
+    """Whether a branch has begun with main's passwords: as a child of its, or of such a child's."""
+    for _ in project.branches:  # a name that was given anew can make two branches each other's sources
+        source = _source(project, branch, main_id)
+        if source is None or source.is_protected:
+            return False
+        if source.id == main_id:
+            return True
+        branch = source
+    return False
+
+
+def _source(project: Project, branch: BranchInfo, main_id: str) -> BranchInfo | None:
+    """What a branch was made from: of a root, its record alone knows it."""
+    record = marks.record_of(branch)
+    if branch.parent_id is not None:
+        wanted = {branch.parent_id}
+    elif record is None:
+        return None
+    else:
+        wanted = {main_id if record.parent in {None, MAIN} else str(record.parent)}
+    return next((each for each in project.branches if wanted & {each.id, each.name}), None)
+
+
 def _branch(project: Project, branch: BranchInfo, main: sa.URL, main_id: str) -> Branch:
     record = marks.record_of(branch)
-    parent = next((each for each in project.branches if each.id == branch.parent_id), None)
-    password = None if parent is not None and parent.is_protected else main.password
+    password = main.password if _has_passwords_of(main_id, project, branch) else None
     endpoint = project.endpoint_of(branch)
     url = "" if endpoint is None else urls.plain(neon_address.led(main, endpoint.id, endpoint.host, password))
     return Branch(

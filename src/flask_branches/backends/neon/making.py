@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flask_branches import here
 from flask_branches.backends.neon import marks
 from flask_branches.branch import now
-from flask_branches.errors import BranchesError, InvalidValue, NotSupported
+from flask_branches.errors import BranchesError, BranchExists, InvalidValue, NotSupported
 from flask_branches.record import EMPTIED
 
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ def check_expiry(expires_at: datetime | None) -> None:
 def is_without_rows(record: Record) -> bool:
     """Whether a branch begins with its parent's schema alone, or with not even that."""
     return record.parent is None or record.labels.get(EMPTIED) == "empty"
+
+
+def exists(name: str) -> BranchExists:
+    """That a name is taken."""
+    return BranchExists(f"There is a branch {name!r} already: choose another name, or delete it.")
+
+
+@contextmanager
+def taken(name: str) -> Iterator[None]:
+    """Say in those words too what Neon answers where somebody else has got a name first."""
+    try:
+        yield
+    except BranchExists:
+        raise exists(name) from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import stamina
-from tests.neon.worlds import KEY, PROJECT
+from tests.neon.client.stubs import KEY, PROJECT
 
 from flask_branches import ConfigurationError, NeonError
 from flask_branches.neon_client import BranchInfo
@@ -22,7 +22,7 @@ from flask_branches.neon_client.transport import _LARGEST_BODY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.neon.worlds import Stub
+    from tests.neon.client.stubs import Stub
 
     from flask_branches.neon_client import NeonClient
 

@@ -15,7 +15,7 @@ from flask_branches.branch import now
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.neon.worlds import Stub, World
+    from tests.neon.client.stubs import Stub, World
 
     from flask_branches.neon_client import NeonClient
 

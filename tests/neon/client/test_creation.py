@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.emulator.running import Emulator
-    from tests.neon.worlds import Stub, World
+    from tests.neon.client.stubs import Stub, World
 
     from flask_branches.neon_client import CreatedBranch, NeonClient
 

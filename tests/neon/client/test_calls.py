@@ -15,7 +15,7 @@ from flask_branches.branch import Lsn, now
 from flask_branches.neon_client.creation import INTENT
 
 if TYPE_CHECKING:
-    from tests.neon.worlds import World
+    from tests.neon.client.stubs import World
 
 CREATED = ["POST /branches", "GET /operations"]
 IN_AN_HOUR = now() + timedelta(hours=1)

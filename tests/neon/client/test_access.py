@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tests.neon.worlds import KEY, PROJECT
+from tests.neon.client.stubs import KEY, PROJECT
 
 from flask_branches import ConfigurationError
 from flask_branches.neon_client import Access

@@ -11,7 +11,7 @@ from flask_branches import NeonError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.neon.worlds import Stub
+    from tests.neon.client.stubs import Stub
 
     from flask_branches.neon_client import CreatedBranch, NeonClient
 
