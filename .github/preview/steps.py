@@ -73,7 +73,8 @@ def _missing() -> str:
     if os.environ.get("FROM_FORK") != "false":
         return "the pull request is from a fork, which is given no secrets."
     names = [name for name in ("NEON_API_KEY", "NEON_PROJECT_ID") if os.environ.get(f"HAS_{name}") != "true"]
-    return f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} not set for it." if names else ""
+    are = "are" if len(names) > 1 else "is"
+    return f"{' and '.join(names)} {are} not set, or not for this pull request." if names else ""
 
 
 def _branch() -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME = "preview/pr-12"
 WHERE, OPEN, SUITE, DIFF, CLOSE = (line(f"steps.py {word}") for word in ("where", "open", "suite", "diff", "close"))
-INSTALL, ON_THE_EMULATOR = line("pip"), line("neon-emulator")
+INSTALL, COMMENT, ON_THE_EMULATOR = line("pip"), line("comment.py"), line("neon-emulator")
 
 # What tox does with `-e neon`, and a look at what it was given; tests/questions has enough in it for a test of its own.
 _TOX = f"""#!/bin/sh
@@ -137,7 +137,7 @@ def test_a_suite_that_fails_fails_the_step(runner: Runner) -> None:
     runner.run(OPEN)
 
     assert runner.run(SUITE, status=3).endswith("$ tox -e neon\n")
-    for each in (OPEN, SUITE, DIFF, CLOSE):
+    for each in (OPEN, SUITE):
         assert "401" in runner.run(each, status=2, NEON_API_KEY="wrong")
     assert "PULL_REQUEST is '$(id)'" in runner.run(OPEN, status=1, PULL_REQUEST="$(id)")
 
@@ -146,8 +146,8 @@ def test_a_suite_that_fails_fails_the_step(runner: Runner) -> None:
     ("fork", "key", "project_id", "why"),
     [
         ("false", "true", "true", ""),
-        ("false", "false", "true", "NEON_API_KEY is not set for it."),
-        ("false", "false", "false", "NEON_API_KEY and NEON_PROJECT_ID are not set for it."),
+        ("false", "false", "true", "NEON_API_KEY is not set, or not for this pull request."),
+        ("false", "false", "false", "NEON_API_KEY and NEON_PROJECT_ID are not set, or not for this pull request."),
         ("true", "true", "true", "the pull request is from a fork, which is given no secrets."),
     ],
 )
@@ -169,7 +169,7 @@ def test_without_a_key_there_is_nothing_to_close(tmp_path: Path) -> None:
 
 def test_every_line_that_the_workflow_runs_is_run_here() -> None:
     """But the comment's, which has a module to itself, and the emulator's, which is an environment of tox and CI's."""
-    assert {WHERE, OPEN, SUITE, DIFF, CLOSE, INSTALL, ON_THE_EMULATOR, line("comment.py")} == set(LINES)
+    assert {WHERE, OPEN, SUITE, DIFF, CLOSE, INSTALL, COMMENT, ON_THE_EMULATOR} == set(LINES)
     assert len(re.findall(r"\brun:\s", TEXT)) == len(re.findall(r"^ +(?:- )?run: \w", TEXT, re.MULTILINE)) + 1
     assert [SHELL[0], *SHELL[-2:]] == ["bash", "-euo", "pipefail"]
     tox = (CHECKOUT / "tox.ini").read_text("utf-8")
@@ -187,6 +187,24 @@ def test_nothing_that_others_write_reaches_a_shell() -> None:
     assert re.findall(r"^ +([\w-]+: write)$", TEXT, re.MULTILINE) == ["pull-requests: write"]
     jobs = TEXT.count("runs-on:")
     assert TEXT.count("timeout-minutes:") == TEXT.count("persist-credentials: false") == jobs
+
+
+def test_every_step_is_given_what_it_reads_and_no_more() -> None:
+    """A key of Neon's where a branch is asked for, once that is known to be wanted; GitHub's where it comments."""
+    scripts = "".join(
+        path.read_text("utf-8") for path in (CHECKOUT / ".github" / "preview").iterdir() if path.is_file()
+    )
+    read = set(re.findall(r"""environ(?:\.get\(|\[)"(\w+)""", scripts)) | {"HAS_NEON_API_KEY", "HAS_NEON_PROJECT_ID"}
+    written = set(re.findall(r"^ +([A-Z_]+): \$\{\{", TEXT, re.MULTILINE))
+    steps = TEXT.split("\n      - ")[1:]
+    with_key = [each for each in steps if "NEON_API_KEY: ${{ secrets.NEON_API_KEY }}" in each]
+
+    assert read - written == {"GITHUB_API_URL", "GITHUB_REPOSITORY"}
+    assert {line for each in with_key for line in LINES if line in each} == {OPEN, SUITE, DIFF, CLOSE}
+    assert [each for each in with_key if "if: steps.where.outputs.database == 'neon'\n" not in each] == with_key[-1:]
+    assert [COMMENT in each for each in steps if "github.token" in each] == [True]
+    assert "if: github.event.action == 'closed' && github.event.pull_request.head.repo.full_name == " in TEXT
+    assert "  group: pull-request-${{ github.event.number }}\n" in TEXT
 
 
 def test_the_workflows_use_the_same_actions_and_are_all_checked() -> None:
