@@ -42,6 +42,7 @@ _at = click.option(
     "--at", metavar="TIME|LSN", help="A past moment with a zone, or a log position; only Neon has those."
 )
 _expires_in = click.option("--expires-in", metavar="DURATION", help="When it is to go: 90s, 30m, 12h, 7d, or never.")
+_expires_at = click.option("--expires-at", metavar="TIME", help="The same as a moment: 2026-12-01T09:00:00Z.")
 _data = click.option(
     "--data", type=click.Choice(["copy", "empty"]), default="copy", show_default=True, help="Its rows, or none of them."
 )
@@ -53,15 +54,13 @@ _force = click.option("--force", is_flag=True, help="End idle sessions that are 
 @_parent
 @_at
 @_expires_in
-@click.option("--expires-at", metavar="TIME", help="The same as a moment: 2026-12-01T09:00:00Z.")
+@_expires_at
 @_data
 @_force
 @_as_json
 def create(name: str | None, expires_in: str | None, expires_at: str | None, *, as_json: bool, **options: Any) -> None:
     """Make a branch; without NAME, one is made up."""
-    if expires_in is not None and expires_at is not None:
-        raise click.UsageError("Say --expires-in or --expires-at, not both.")
-    made = _extension().create(name, **options, **_lifetime(expires_in), expires_at=expires_at)
+    made = _extension().create(name, **options, **_lifetime(expires_in, expires_at))
     _show(made.as_dict(), f"{made.name}  {made.safe_url}  {_until(made)}", as_json=as_json)
 
 
@@ -96,6 +95,19 @@ def reset(name: str, *, force: bool, as_json: bool) -> None:
     """Give NAME its parent's present data; the URL stays the same."""
     done = _extension().reset(name, force=force)
     _show(done.as_dict(), f"{done.name} has the data of {done.parent or 'an empty database'}.", as_json=as_json)
+
+
+@branches.command("set-expiration")
+@click.argument("name")
+@_expires_in
+@_expires_at
+@_as_json
+def set_expiration(name: str, expires_in: str | None, expires_at: str | None, *, as_json: bool) -> None:
+    """Let NAME go at another time than it was made for, or never."""
+    if expires_in is None and expires_at is None:
+        raise click.UsageError("Say --expires-in or --expires-at; --expires-in never takes the end away.")
+    done = _extension().set_expiration(name, **_lifetime(expires_in, expires_at))
+    _show(done.as_dict(), f"{done.name} {_until(done)}.", as_json=as_json)
 
 
 @branches.command()
@@ -205,9 +217,11 @@ def _like_main(target: sa.URL) -> sa.URL:
     return target.set(drivername=main.drivername) if same else target
 
 
-def _lifetime(expires_in: str | None) -> dict[str, Any]:
+def _lifetime(expires_in: str | None, expires_at: str | None = None) -> dict[str, Any]:
     if expires_in is None:
-        return {}
+        return {"expires_at": expires_at}
+    if expires_at is not None:
+        raise click.UsageError("Say --expires-in or --expires-at, not both.")
     return {"expires_in": None if expires_in == "never" else expires_in}
 
 

@@ -154,6 +154,24 @@ class Branches:
         there = self.databases
         return there.reset(there.get(name), force=force)
 
+    def set_expiration(
+        self, name: str, *, expires_in: Lifetime = DEFAULT, expires_at: str | datetime | None = None
+    ) -> Branch:
+        """Put off when a branch goes, or bring it forward; its data stays as it is.
+
+        Args:
+            name: which one.
+            expires_in: a span from now such as ``"14d"`` or a timedelta, None for never; by default
+                ``BRANCHES_EXPIRE``.
+            expires_at: the moment itself, in place of the span.
+
+        Raises:
+            BranchNotFound: where there is none.
+            InvalidValue: for a moment in the past, and on Neon for one that is too far away.
+        """
+        there = self.databases
+        return there.update(there.get(name), self._expiry(expires_in, expires_at))
+
     def diff(self, name: str, other: str | None = None) -> str:
         """What a branch's schema has that another's has not, as a unified diff of :func:`~flask_branches.schema.dump`.
 

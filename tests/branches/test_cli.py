@@ -57,7 +57,7 @@ def test_a_branch_is_made(one: World, call: Call) -> None:
     assert made == one.branches.get(made["name"]).as_dict()
     assert (made["parent"], made["expires_at"]) == ("mine", None)
     at = str(written(now() + timedelta(days=29)))
-    assert json.loads(call("create", "--json", "third", "--expires-at", at).stdout)["expires_at"] == at
+    assert json.loads(call("create", "--json", "third", "--expires-at", str(at)).stdout)["expires_at"] == at
     assert call("create", "fourth", "--parent", "empty", "--force", "--expires-in", "never").stdout.endswith(
         "  never expires\n"
     )
@@ -67,6 +67,9 @@ def test_what_contradicts_itself_is_a_matter_of_usage(call: Call) -> None:
     """Status 2, as for a word that is unknown; 1 is for what the database says."""
     both = call("create", "--expires-in", "1h", "--expires-at", "2100-01-01T00:00:00Z", status=2)
     assert both.stderr.endswith("Error: Say --expires-in or --expires-at, not both.\n")
+    both = call("set-expiration", "mine", "--expires-in", "1h", "--expires-at", "2100-01-01T00:00:00Z", status=2)
+    assert both.stderr.endswith("Error: Say --expires-in or --expires-at, not both.\n")
+    assert "--expires-in never takes the end away." in call("set-expiration", "mine", status=2).stderr
     for arguments in (["nothing"], ["create", "--data", "half"], ["create", "-x"], ["url"], ["exec", "mine"]):
         assert "Error: " in call(*arguments, status=2).stderr
 
@@ -102,6 +105,12 @@ def test_what_contradicts_itself_is_a_matter_of_usage(call: Call) -> None:
         (["url", "nobody"], "There is no branch 'nobody'; there are: 'taken'."),
         (["reset", "main"], "'main' is the application's own database and no branch, so it is never changed here"),
         (["delete", "main"], "'main' is the application's own database and no branch, so it is never changed here"),
+        (
+            ["set-expiration", "main", "--expires-in", "1d"],
+            "'main' is the application's own database and no branch, so it is never changed here",
+        ),
+        (["set-expiration", "nobody", "--expires-in", "1d"], "There is no branch 'nobody'; there are: 'taken'."),
+        (["set-expiration", "taken", "--expires-at", "2001-01-01T00:00:00Z"], "is in the past: name a moment to come."),
         (["diff", "taken", "nobody"], "There is no branch 'nobody'; there are: 'taken'."),
         (["exec", "taken", "--", "true"], "There is a branch 'taken' already"),
         (
@@ -224,6 +233,18 @@ def test_a_branch_is_reset_compared_and_deleted(one: World, call: Call, at: At) 
     assert one.branches.list() == []
 
 
+def test_an_expiration_is_set(one: World, call: Call) -> None:
+    """To a span from now, to a moment, or to never; what it is then is printed."""
+    one.branches.create("mine", expires_in="1h")
+    at = written(now() + timedelta(days=29))
+
+    assert call("set-expiration", "mine", "--expires-at", str(at)).stdout == f"mine expires {at}.\n"
+    assert call("set-expiration", "mine", "--expires-in", "never").stdout == "mine never expires.\n"
+    made = json.loads(call("set-expiration", "mine", "--expires-in", "14d", "--json").stdout)
+    assert made == one.branches.get("mine").as_dict()
+    assert made["expires_at"] > written(now() + timedelta(days=13))
+
+
 @not_on_neon("what has expired is gone")
 def test_pruning_names_and_on_demand_deletes(one: World, call: Call) -> None:
     """Without --yes nothing is deleted; what is left of a dead run is named too."""
@@ -288,6 +309,6 @@ def test_a_wrong_setting_is_no_traceback(one: World) -> None:
 def test_every_command_has_its_help(call: Call) -> None:
     """One sentence at least, and --json wherever something is printed."""
     listed = call("--help").stdout
-    for command in ("create", "list", "url", "reset", "delete", "diff", "prune", "adopt", "exec"):
+    for command in ("create", "list", "url", "reset", "set-expiration", "delete", "diff", "prune", "adopt", "exec"):
         assert f"\n  {command} " in listed
         assert "--json" in call(command, "--help").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,25 @@ def test_a_reset_branch_has_its_parent_s_present_data_at_the_same_url(two: World
     assert at(branch).texts() == ["first", "second", "later"]
     assert at(branch.binds["second"]).texts("tag") == ["red", "green", "late"]
     assert _tables(branch.url) == ["note"]
+
+
+def test_an_expiration_is_put_off_for_all_databases_of_a_branch(two: World, at: At) -> None:
+    """The next to ask finds it so; what was written to the branch stays."""
+    branch = two.branches.create("mine", expires_in="1h")
+    at(branch).add("mine")
+
+    later = two.branches.set_expiration("mine", expires_in="14d")
+
+    assert later.expires_at is not None
+    assert later.expires_at > branch.expires_at + timedelta(days=13)  # type: ignore[operator]
+    assert later == two.branches.get("mine") == dataclasses.replace(branch, expires_at=later.expires_at)
+    assert {each.expires_at for there in two.branches.databases.all for each in there.backend.branches()} == {
+        later.expires_at
+    }
+    assert at(branch).texts() == ["first", "second", "mine"]
+    assert two.branches.set_expiration("mine", expires_in=None).expires_at is None
+    at_last = now() + timedelta(days=29)
+    assert two.branches.set_expiration("mine", expires_at=at_last).expires_at == at_last
 
 
 @not_on_neon("a branch that began empty is a root, which is not reset")

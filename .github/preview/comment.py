@@ -1,0 +1,107 @@
+"""What a pull request changes of the schema, as one comment on it: made, brought up to date, or deleted."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+MARKER = "<!-- flask_branches: the schema's changes -->"
+LONGEST = 65_536
+"""How many characters GitHub takes for a comment."""
+
+
+def main() -> None:
+    """Show the diff in the file that the command line names; an empty one leaves no comment behind."""
+    diff = Path(sys.argv[1]).read_text("utf-8")
+    with GitHub(os.environ["GITHUB_REPOSITORY"], os.environ["PULL_REQUEST"]) as pull_request:
+        mine = pull_request.comments()
+        if diff:
+            pull_request.show(body(diff, os.environ["HEAD_SHA"], _run_url()), mine[:1])
+        for comment in mine[1:] if diff else mine:
+            pull_request.delete(comment)
+
+
+def body(diff: str, commit: str, run_url: str) -> str:
+    """The comment's text; of a diff that is too long, the lines that there is room for."""
+    ticks = max((len(run) for run in re.findall("`+", diff)), default=0)
+    fence = "`" * max(ticks + 1, 3)
+    head = f"{MARKER}\n**The schema's changes**, as of {commit[:7]}:\n\n{fence}diff\n"
+    end = f"\n{fence}\n"
+    more = f"{end}\nThe rest is too long for a comment: [the run]({run_url}) shows all of it.\n"
+    text = diff.rstrip("\n")
+    if len(head + text + end) <= LONGEST:
+        return head + text + end
+    room = text[: LONGEST - len(head + more) + 1]
+    return head + (room.rpartition("\n")[0] or room[:-1]) + more
+
+
+class GitHub:
+    """The comments of one pull request that this workflow has written."""
+
+    def __init__(self, repository: str, number: str) -> None:
+        self._repository = f"repos/{repository}"
+        self._comments = f"{self._repository}/issues/{int(number)}/comments"
+        self._http = httpx2.Client(
+            base_url=os.environ["GITHUB_API_URL"],
+            headers={
+                "Accept": "application/vnd.github+json",
+                "Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}",
+                "X-GitHub-Api-Version": "2022-11-28",
+            },
+            timeout=30,
+        )
+
+    def __enter__(self) -> Self:
+        """For the time of a block."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def comments(self) -> list[str]:
+        """The paths of those comments, the oldest first; a person's that quotes one is none of them."""
+        found: list[dict[str, Any]] = []
+        page, more = 0, True
+        while more:
+            page += 1
+            answer = self._ask("GET", self._comments, params={"per_page": 100, "page": page})
+            found += [each for each in answer.json() if _is_mine(each)]
+            more = "next" in answer.links
+        return [f"{self._repository}/issues/comments/{each['id']}" for each in found]
+
+    def show(self, text: str, instead_of: list[str]) -> None:
+        """Write the comment, in the place of the one that there is."""
+        method, path = ("PATCH", instead_of[0]) if instead_of else ("POST", self._comments)
+        print(self._ask(method, path, json={"body": text}).json()["html_url"])
+
+    def delete(self, path: str) -> None:
+        """Delete a comment."""
+        self._ask("DELETE", path)
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx2.HTTPError as error:
+            raise SystemExit(f"{method} {path}: GitHub is out of reach, {error}.") from None
+        if not answer.is_success:
+            raise SystemExit(f"{method} {path}: GitHub answers {answer.status_code}, {answer.text}")
+        return answer
+
+
+def _is_mine(comment: dict[str, Any]) -> bool:
+    return (comment["user"] or {}).get("type") == "Bot" and (comment["body"] or "").startswith(MARKER)
+
+
+def _run_url() -> str:
+    server, repository, run = (os.environ[f"GITHUB_{name}"] for name in ("SERVER_URL", "REPOSITORY", "RUN_ID"))
+    return f"{server}/{repository}/actions/runs/{run}"
+
+
+if __name__ == "__main__":
+    main()
