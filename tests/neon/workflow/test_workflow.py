@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.emulator.running import Emulator, Project
 from tests.neon.workflow.steps import CHECKOUT, LINES, SHELL, TEXT, WORKFLOWS, Runner, line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.emulator.running import Emulator, Project
 
 NAME = "preview/pr-12"
 WHERE, OPEN, SUITE, DIFF, CLOSE = (line(f"steps.py {word}") for word in ("where", "open", "suite", "diff", "close"))
