@@ -208,9 +208,9 @@ def test_the_workflows_use_the_same_actions_and_are_all_checked() -> None:
 @pytest.mark.wheel
 def test_what_is_installed_is_enough(tmp_path: Path) -> None:
     """To the letter, in an empty environment: tox is there, and so are the commands, and what asks Neon and GitHub."""
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "bin-of"], check=True)
-    (tmp_path / "bin").symlink_to(tmp_path / "bin-of" / "bin")
-    runner = Runner(tmp_path, {"PYTHONPATH": ""})
+    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
+    runner = Runner(tmp_path, {"PYTHONPATH": "", "PIP_REQUIRE_VIRTUALENV": "1"})
+    assert runner.run("python -c 'import sys; print(sys.prefix)'") == f"{tmp_path}\n"
 
     runner.run(INSTALL)
 
