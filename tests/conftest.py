@@ -26,16 +26,11 @@ if TYPE_CHECKING:
 
 TOKEN = "a-token-for-tests"
 
-_WITH_AN_EMULATOR = ("branches", "emulator", "neon")
 _CLASSES: dict[str, type[Config]] = {"sqlite": SQLiteConfig, "postgres": PostgresConfig, "neon": NeonConfig}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Where no server is named, let no variable of libpq's name one; where nothing is needed, name no application."""
-    named = any(os.environ.get(name) for name in ("BRANCHES_URL", "DATABASE_URL", "NEON_API_KEY"))
-    if os.environ.get("QUESTIONS_CONFIG") == "neon" and not named and _bring_their_own(config):
-        config._inicache["branches_app"] = ""  # which cannot be made without a database
+    """Where no server is named, let no variable of libpq's name one."""
     written = dotenv_values(config.rootpath / ".env") | dotenv_values(config.rootpath / ".env.test")
     if not any(os.environ.get(name) or written.get(name) for name in ("DATABASE_URL", "BRANCHES_URL")):
         for name in [name for name in os.environ if name.startswith("PG")]:
@@ -171,13 +166,6 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-def _bring_their_own(config: pytest.Config) -> bool:
-    """Whether all the tests that are asked for work on projects that they make, in an emulator of their own."""
-    folders = [config.rootpath / "tests" / name for name in _WITH_AN_EMULATOR]
-    asked = [(config.invocation_params.dir / each.partition("::")[0]).resolve() for each in config.args]
-    return all(any(path.is_relative_to(folder) for folder in folders) for path in asked)
 
 
 def _forget_settings(patch: pytest.MonkeyPatch, folder: Path) -> None:

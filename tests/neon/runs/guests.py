@@ -14,6 +14,7 @@ from tests.emulator.running import until
 import local_postgres
 
 if TYPE_CHECKING:
+    import psycopg
     from tests.emulator.running import Emulator, Project
     from tests.plugin import projects
 
@@ -75,10 +76,15 @@ class Production:
     def fill(self) -> None:
         """Make the table, with rows."""
         with self.neon.connect() as connection:
-            connection.execute("CREATE TABLE guest (id SERIAL PRIMARY KEY, name VARCHAR NOT NULL)")
-            connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-            connection.execute("INSERT INTO alembic_version VALUES ('0001')")
-            connection.execute("INSERT INTO guest (name) SELECT 'guest ' || n FROM generate_series(1, %s) AS n", [ROWS])
+            self.fill_over(connection)
+
+    @staticmethod
+    def fill_over(connection: psycopg.Connection[Any]) -> None:
+        """Make the table, with rows, wherever a connection leads."""
+        connection.execute("CREATE TABLE guest (id SERIAL PRIMARY KEY, name VARCHAR NOT NULL)")
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+        connection.execute("INSERT INTO guest (name) SELECT 'guest ' || n FROM generate_series(1, %s) AS n", [ROWS])
 
     def dump(self) -> str:
         """A digest of all of its schema and data, as pg_dump writes them."""
