@@ -40,8 +40,8 @@ def test_with_an_account(runner: Runner, emulator: Emulator, project: Project) -
     exported = emulator.exported
     given = {name: exported[name] for name in ("NEON_API_HOST", "NEON_API_KEY")} | {"NEON_PROJECT_ID": project.id}
 
-    listed = runner.run(commands[0], **given)
-    tested = runner.run("\n".join(commands[1:]), **given)
+    listed = runner.run(commands[0], 0, **given)
+    tested = runner.run("\n".join(commands[1:]), 0, **given)
 
     assert listed.startswith("main ")
     assert "branches: neon, a branch of main (" in tested
