@@ -134,6 +134,15 @@ def test_a_branch_is_restored_when_the_call_is_back(own_world: World) -> None:
         assert connection.execute("SELECT count(*) FROM note").fetchone() == (0,)
 
 
+def test_a_uri_is_that_of_the_branch(world: World) -> None:
+    """Where none is named, Neon tells that of the default branch, which no test must be pointed at."""
+    made = world.client.create_branch("mine", parent_id=None, expires_at=None, annotation={})
+    uri = world.client.connection_uri(made.branch.id, database="neondb", role="neondb_owner")
+
+    assert made.uris == (uri,)
+    assert uri != world.client.connection_uri(world.project.main, database="neondb", role="neondb_owner")
+
+
 def test_what_a_branch_holds_is_told(world: World) -> None:
     """Its databases, its roles, its endpoints, and where to connect."""
     main = world.project.main

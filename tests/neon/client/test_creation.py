@@ -97,15 +97,6 @@ def test_a_look_that_comes_too_early_is_repeated(world: World) -> None:
     assert made.branch.annotation[INTENT]
 
 
-def test_a_name_that_is_taken_at_the_second_try_may_be_ours(world: World) -> None:
-    """The first request was still on its way when the look found nothing."""
-    world.fault("POST", "/branches", delay_before=1.2, close="after")
-    made = _create(world.new_client(timeout=0.6, patience=20))
-
-    assert world.names() == ["main", "mine"]
-    assert made.branch.name == "mine"
-
-
 @pytest.mark.parametrize("effect", [{"close": "before"}, {"status": 524}], ids=_named)
 def test_the_branch_of_somebody_else_is_not_ours(world: World, effect: dict[str, Any]) -> None:
     """Even where the answer that would have said so was lost."""
@@ -149,22 +140,38 @@ def test_the_error_says_nothing_of_a_branch_that_cannot_be(world: World) -> None
     assert world.names() == ["main"]
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(409, "BRANCH_ALREADY_EXISTS"), (422, "BRANCHES_LIMIT_EXCEEDED")], ids=["name", "limit"]
+)
 def test_a_refusal_may_be_due_to_the_lost_branch_itself(
-    stub: Callable[..., Stub], connect: Callable[..., NeonClient]
+    stub: Callable[..., Stub], connect: Callable[..., NeonClient], status: int, code: str
 ) -> None:
-    """It may have taken the last place that the plan allows, after the look."""
-    told = {"id": "br-a-b-c", "name": "mine", "current_state": "ready", "default": False, "protected": False}
-    told["created_at"] = "2026-01-02T03:04:05Z"
-
-    def found(_path: str) -> Any:
-        note = {"br-a-b-c": {"value": server.asked[0][3]["annotation_value"]}}
-        return 200, {"branches": [told], "annotations": note}, {}
-
-    limit = {"code": "BRANCHES_LIMIT_EXCEEDED", "message": "branches limit exceeded"}
-    server = stub((502, {}), (200, {"branches": []}), (422, limit), found, (200, {"operations": []}), (200, {}))
+    """It has taken the name, or the last place that the plan allows, after the look."""
+    refused = (status, {"code": code, "message": "no"})
+    server: Stub = stub((502, {}), NONE, refused, lambda _path: _ours(server), (200, {"operations": []}), (200, {}))
 
     assert _create(connect(server.host)).branch.id == "br-a-b-c"
     assert [method for method, *_ in server.asked] == ["POST", "GET", "POST", "GET", "GET", "GET"]
+
+
+def test_a_name_that_is_taken_and_not_listed_is_looked_for_again(
+    stub: Callable[..., Stub], connect: Callable[..., NeonClient]
+) -> None:
+    """The list may be behind: the name is not another's before it says so."""
+    taken = (409, {"message": "branch already exists"})
+    server: Stub = stub((502, {}), NONE, taken, NONE, lambda _path: _ours(server), (200, {"operations": []}), (200, {}))
+
+    assert _create(connect(server.host)).branch.id == "br-a-b-c"
+
+
+NONE: tuple[int, dict[str, Any]] = (200, {"branches": []})
+
+
+def _ours(server: Stub) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """The list with the branch that the first request has asked for."""
+    told = {"id": "br-a-b-c", "name": "mine", "current_state": "ready", "default": False, "protected": False}
+    note = {"br-a-b-c": {"value": server.asked[0][3]["annotation_value"]}}
+    return 200, {"branches": [told | {"created_at": "2026-01-02T03:04:05Z"}], "annotations": note}, {}
 
 
 def test_a_refusal_after_a_lost_answer_is_told(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,6 +66,32 @@ def test_what_goes_on_is_waited_for(stub: Callable[..., Stub], connect: Callable
     )
     _create(connect(server.host))
     assert _paths(server) == ["POST /branches", *["GET /operations?limit=100"] * 2]
+
+
+def test_an_expiry_is_sent_to_the_second(stub: Callable[..., Stub], connect: Callable[..., NeonClient]) -> None:
+    """In UTC; the API keeps no more of it."""
+    server = stub((200, {"branch": BRANCH, "operations": []}))
+    at = datetime(2026, 1, 2, 4, 5, 6, 789, tzinfo=timezone(timedelta(hours=1)))
+    connect(server.host).update_branch("br-a-b-c", expires_at=at)
+    connect(server.host).update_branch("br-a-b-c", expires_at=None)
+
+    sent = [body["branch"] for method, _, _, body in server.asked if method == "PATCH"]
+    assert sent == [{"expires_at": "2026-01-02T03:05:06Z"}, {"expires_at": None}]
+
+
+@pytest.mark.parametrize("call", ["update", "restore"])
+def test_every_change_is_waited_for(stub: Callable[..., Stub], connect: Callable[..., NeonClient], call: str) -> None:
+    """What comes after it finds it done."""
+    changed = (200, {"branch": BRANCH, "operations": [_operation("running")]})
+    ended = _listed(_operation("finished"))
+    server = stub(changed, _listed(_operation("running")), ended, (200, {"branch": BRANCH}))
+    client = connect(server.host)
+    if call == "update":
+        client.update_branch("br-a-b-c", name="mine")
+    else:
+        client.restore_branch("br-a-b-c", "br-d-e-f")
+
+    assert _paths(server)[1:3] == ["GET /operations?limit=100"] * 2
 
 
 @pytest.mark.parametrize("status", ["error", "cancelled"])
