@@ -50,7 +50,7 @@ class World:
     kind: str
     served_in: Path | None = None
     """The folder of the Postgres that it brings along."""
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """How Neon is asked, where its databases are there."""
 
     @property

@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.neon.client.conftest import stub
 from tests.neon.runs.guests import APPS, CONFTEST, TESTS, Production, lead
 from tests.neon.runs.sweeping import TABLE
 from tests.plugin.conftest import project as folder
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tests.emulator.running import Emulator
     from tests.plugin.projects import Project as Folder
 
-__all__ = ["folder"]
+__all__ = ["folder", "stub"]
 
 collect_ignore = ["apps"]
 
