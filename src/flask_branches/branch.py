@@ -37,7 +37,7 @@ class Branch:
     parent: str | None
     """The name of what it was copied from; None where it began as an empty database."""
     url: str = field(repr=False)
-    """Where to connect, the password included; shown by ``repr`` without it."""
+    """Where to connect, the password included; hidden in ``repr``; empty where Neon has no compute for it."""
     created_at: datetime
     expires_at: datetime | None
     backend: str
@@ -59,7 +59,12 @@ class Branch:
     @property
     def safe_url(self) -> str:
         """The URL with its password hidden."""
-        return urls.shown(sa.make_url(self.url))
+        return urls.shown(sa.make_url(self.url)) if self.url else ""
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago it was made; nothing where another clock says that it will be."""
+        return max(now() - self.created_at.replace(microsecond=0), timedelta(0))
 
     @property
     def has_expired(self) -> bool:
@@ -97,6 +102,15 @@ def now() -> datetime:
 def written(moment: datetime | None) -> str | None:
     """A moment as RFC 3339 in UTC; None stays None."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def in_short(span: timedelta) -> str:
+    """A span of time as people say it, by its largest unit: ``45s``, ``12m``, ``3h``, ``2d``."""
+    seconds = int(span.total_seconds())
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def check_name(name: str, longest: int) -> str:

@@ -11,7 +11,7 @@ from flask.cli import AppGroup
 
 from flask_branches import execution, guard, urls
 from flask_branches.backends import tree
-from flask_branches.branch import MAIN, written
+from flask_branches.branch import MAIN, in_short, written
 from flask_branches.errors import BranchesError
 
 if TYPE_CHECKING:
@@ -73,17 +73,20 @@ def list_(*, as_json: bool) -> None:
         click.echo(json.dumps([each.as_dict() for each in found], indent=2))
         return
     main = urls.shown(_extension().databases.default.main)
-    rows: list[tuple[str, ...]] = [(MAIN, "", main)]
-    rows += [("  " * depth + each.name, _until(each), each.safe_url) for depth, each in tree(found, MAIN)]
-    _table(("branch", "expires", "url"), rows)
+    rows: list[tuple[str, ...]] = [(MAIN, "", "", main)]
+    rows += [
+        ("  " * depth + each.name, in_short(each.age), _until(each), each.safe_url) for depth, each in tree(found, MAIN)
+    ]
+    _table(("branch", "age", "expires", "url"), rows)
 
 
 @branches.command()
 @click.argument("name")
+@click.option("--pooled", is_flag=True, help="Through the connection pooler, which only Neon has.")
 @_as_json
-def url(name: str, *, as_json: bool) -> None:
+def url(name: str, *, pooled: bool, as_json: bool) -> None:
     """Print where NAME is, with the password."""
-    text = execution.plain_url(_extension().get(name).url)
+    text = execution.plain_url(_extension().pooled_url(name) if pooled else _extension().get(name).url)
     _show({"url": text}, text, as_json=as_json)
 
 

@@ -127,6 +127,16 @@ class Branches:
         """
         return self.databases.get(name)
 
+    def pooled_url(self, name: str) -> str:
+        """Where a branch is through its connection pooler, for work that needs no session: Neon's alone have one.
+
+        Raises:
+            BranchNotFound: where there is none of that name.
+            NotSupported: where the backend has no pooler.
+        """
+        there = self.databases
+        return there.default.pooled(there.get(name))
+
     def list(self) -> Sequence[Branch]:
         """Every branch of the application's databases, oldest first."""
         return self.databases.branches()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from click.testing import Result
     from tests.emulator.running import Emulator
 
     from flask_branches import Branch
@@ -209,3 +210,16 @@ def light(make_world: Callable[..., World]) -> World:
 def file(make_world: Callable[..., World]) -> World:
     """The application on a file."""
     return make_world("file")
+
+
+@pytest.fixture
+def call(one: World) -> Callable[..., Result]:
+    """Run `flask branches`, and look at its status."""
+
+    def call(*arguments: str, status: int = 0, **options: Any) -> Result:
+        result = one.app.test_cli_runner().invoke(args=["branches", *arguments], **options)
+        assert result.exit_code == status, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return call

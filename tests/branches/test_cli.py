@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from datetime import timedelta
@@ -26,19 +24,6 @@ if TYPE_CHECKING:
 
     At = Callable[[str | Branch], Client]
     Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(one: World) -> Call:
-    """Run `flask branches`, and look at its status."""
-
-    def call(*arguments: str, status: int = 0, **options: Any) -> Result:
-        result = one.app.test_cli_runner().invoke(args=["branches", *arguments], **options)
-        assert result.exit_code == status, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return call
 
 
 def _error(result: Result) -> str:
@@ -141,64 +126,6 @@ def test_what_cannot_be_is_one_line_with_the_value_and_the_remedy(
     assert [each.name for each in one.branches.list()] == ["taken"]
 
 
-def test_the_branches_are_listed_as_a_tree(one: World, call: Call) -> None:
-    """Main first, children under their parents; those that began empty are roots."""
-    one.branches.create("a", expires_in=None)
-    one.branches.create("b", parent="a", expires_in="1h")
-    one.branches.create("c", parent="empty", expires_in=None)
-
-    rows = [line.split("  ") for line in call("list").stdout.splitlines()]
-
-    a, b, c = (one.branches.get(name) for name in "abc")
-    assert [[cell.strip() for cell in row if cell] for row in rows] == [
-        ["main", urls.shown(one.main)],
-        ["a", "never expires", a.safe_url],
-        ["b", f"expires {written(b.expires_at)}", b.safe_url],
-        ["c", "never expires", c.safe_url],
-    ]
-    lines = call("list").stdout.splitlines()
-    assert [len(line) - len(line.lstrip()) for line in lines] == [0, 2, 4, 0]
-    assert json.loads(call("list", "--json").stdout) == [each.as_dict() for each in one.branches.list()]
-
-
-@not_on_neon("what has expired is gone")
-def test_what_has_expired_is_listed_as_such(one: World, call: Call) -> None:
-    """Until somebody prunes it."""
-    branch = one.branches.databases.update(one.branches.create("mine"), now())
-
-    assert call("list").stdout.splitlines()[1].split()[:3] == ["mine", "expired", written(branch.expires_at)]
-
-
-def test_on_a_terminal_the_list_has_a_head(one: World) -> None:
-    """Written by rich; elsewhere there is nothing but the lines, for other programs to read."""
-    one.branches.create("mine")
-    one.let_go()
-    command = [sys.executable, "-m", "flask", "--app", "notes", "branches", "list"]
-    environ = one.environ(COLUMNS="200", TERM="xterm", NO_COLOR="1")
-    outer, inner = pty.openpty()
-    subprocess.run(command, stdout=inner, env=environ, check=True, timeout=60)
-    os.close(inner)
-    shown = _read(outer)
-    piped = subprocess.run(command, capture_output=True, text=True, env=environ, check=True, timeout=60).stdout
-
-    assert "branch" in shown.splitlines()[0]
-    assert "expires" in shown.splitlines()[0]
-    assert "mine" in shown
-    assert "\x1b" not in piped
-    assert [line.split()[0] for line in piped.splitlines()] == ["main", "mine"]
-
-
-def _read(terminal: int) -> str:
-    found = b""
-    try:
-        while part := os.read(terminal, 4096):
-            found += part
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(terminal)
-    return found.decode()
-
-
 def test_a_url_is_printed_for_other_programs(one: World, call: Call, at: At, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its password and without a driver, unless the environment's own URL has one."""
     branch = one.branches.create("mine")
@@ -208,6 +135,15 @@ def test_a_url_is_printed_for_other_programs(one: World, call: Call, at: At, mon
     assert json.loads(call("url", "mine", "--json").stdout) == {"url": urls.plain(plain)}
     monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://h/d")
     assert call("url", "mine").stdout == f"{branch.url}\n"
+
+
+@not_on_neon("which has a pooler")
+def test_only_neon_has_a_pooled_url(one: World, call: Call) -> None:
+    """Elsewhere the message says so."""
+    one.branches.create("mine")
+
+    said = call("url", "mine", "--pooled", status=1).stderr
+    assert said == "Error: The branch 'mine' has no connection pooler, only those of Neon have one.\n"
 
 
 def test_a_branch_is_reset_compared_and_deleted(one: World, call: Call, at: At) -> None:

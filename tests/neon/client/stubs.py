@@ -123,3 +123,13 @@ class World:
 
 def _without_ids(path: str) -> str:
     return "/".join("*" if part.startswith(("br-", "ep-")) else part for part in path.split("/"))
+
+
+def raw_branch(number: int) -> dict[str, Any]:
+    told = {"id": f"br-{number}-b-c", "name": f"branch-{number}", "current_state": "ready"}
+    return told | {"default": False, "protected": False, "created_at": "2026-01-02T03:04:05Z"}
+
+
+def page(first: int, count: int, following: object = "more") -> dict[str, Any]:
+    branches = [raw_branch(number) for number in range(first, first + count)]
+    return {"branches": branches, "annotations": {}, "pagination": {"next": following}}
