@@ -49,7 +49,9 @@ def settings_for(environment: str) -> Callable[..., Config]:
 
     def make(url: str | sa.URL, **others: Any) -> Config:
         text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
-        return _CLASSES[environment](database_url=text, **others)
+        # A test's own branches are databases beside its own, on Neon too.
+        inside = {"branches_backend": "postgres"} if environment == "neon" else {}
+        return _CLASSES[environment](database_url=text, **inside, **others)
 
     return make
 

@@ -33,7 +33,14 @@ def upgrade() -> None:
         except sa.exc.DBAPIError as error:
             _log.warning("no index for the search: %s", str(error.orig).strip())
             return
-    op.create_index(_INDEX, "questions", ["search"], postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"})
+    op.create_index(
+        _INDEX,
+        "questions",
+        ["search"],
+        postgresql_using="gin",
+        postgresql_ops={"search": "gin_trgm_ops"},
+        if_not_exists=True,  # somebody may have made it by hand, where the search was slow
+    )
 
 
 def downgrade() -> None:

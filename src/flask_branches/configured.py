@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from flask_branches.backends import Backend
     from flask_branches.neon_settings import NeonSettings
 
+# By these libpq finds a server, a database or a role, whatever a URL says.
+_LEADING = frozenset({"database", "dbname", "dsn", "host", "hostaddr", "password", "port", "service", "user"})
+
 
 def of_app(app: Flask, backend: str | None, masked: Mapping[str, str], neon: NeonSettings | None = None) -> Databases:
     """The databases that an application is configured with.
@@ -46,7 +49,7 @@ def of_app(app: Flask, backend: str | None, masked: Mapping[str, str], neon: Neo
         if served:
             url = embedded.reachable(engine)
         kind = kind_of(url, None if served and backend == "neon" else backend, None if served else neon)
-        if backend not in {None, kind}:
+        if key is None and backend not in {None, kind}:
             raise ConfigurationError(
                 f"BRANCHES_BACKEND is {backend!r}, and the application's database is {kind}: "
                 "leave it out, or give the application such a database."
@@ -190,6 +193,7 @@ def _on_neon(
     """The backend of a database on Neon; where the application has another one on the same branch, it goes along."""
     if neon is None:
         raise ConfigurationError(f"{urls.shown(url)} is on Neon. {neon_settings.MISSING}")
+    _require_led_by_url(url, connect_args)
     from flask_branches.backends.neon import Beside, Neon  # which needs packages that other databases do not
 
     for each in known:
@@ -201,6 +205,22 @@ def _on_neon(
                 )
             return Beside(each, url, connect_args)
     return Neon(url, neon, connect_args)
+
+
+def _require_led_by_url(url: sa.URL, connect_args: Mapping[str, Any]) -> None:
+    """Refuse what would lead the connections to a branch back to main: on Neon each branch has a host of its own.
+
+    Raises:
+        ConfigurationError: with the key.
+    """
+    leading = sorted(_LEADING.intersection(connect_args))
+    if not leading and neon_address.named_in("", str(connect_args.get("options") or "")):
+        leading = ["options"]
+    if leading:
+        raise ConfigurationError(
+            f"The connect_args of {urls.shown(url)} say {leading[0]!r}, which would lead to that database from every "
+            "branch of it: on Neon, write it in the URL."
+        )
 
 
 def _same(kind: str, url: sa.URL, *, with_database: bool = True) -> Hashable:

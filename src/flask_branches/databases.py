@@ -125,8 +125,11 @@ class Databases:
                     database.backend.delete(each)
         self.default.delete(branch)
 
-    def delete_run(self, run: str) -> None:
-        """Delete every branch that was made for a run."""
+    def delete_run(self, run: str, made: Branch | None = None) -> None:
+        """Delete every branch that was made for a run; one that is known need not be looked for."""
+        if made is not None:
+            self.delete(made)
+            return
         for each in self.branches():
             if each.labels.get(RUN) == run:
                 self.delete(each)

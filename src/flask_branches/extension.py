@@ -230,11 +230,13 @@ class Branches:
         run = secrets.token_hex(8)
         # Held as a test run's lock is: what a killed process leaves behind is known at once to be nobody's.
         with signals.raising(), there.run_alive(run):
+            made: Branch | None = None
             try:
-                yield self._create(name, {RUN: run}, **options)
+                made = self._create(name, {RUN: run}, **options)
+                yield made
             finally:
                 with signals.held():
-                    there.delete_run(run)
+                    there.delete_run(run, made)
 
     @property
     def config(self) -> Config:

@@ -39,6 +39,9 @@ def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
         found = backend.vouch(url)
     except Refused as error:
         raise Refused(f"{source}: {error} {_HOW}") from None
+    finally:
+        if all(backend is not each.backend for each in there.all):
+            backend.close()
     if found is None:
         raise Refused(
             f"{source} leads to {urls.shown(url)}, which has no record that says it may be tested on. {_HOW}; "

@@ -34,7 +34,9 @@ def place() -> str:
             pass  # another process was faster, and what it has written counts
         finally:
             new.unlink()
-    return file.read_text()
+    found = file.stat()
+    # An image of a machine may hold the file: then it is the same on several, whose locks are not.
+    return f"{file.read_text()}-{found.st_dev:x}-{found.st_ino:x}-{_boot()}"
 
 
 @contextmanager
@@ -50,6 +52,14 @@ def is_held(what: str) -> bool:
     return locks.is_held(_file(what))
 
 
+def _boot() -> str:
+    """What differs from one start of a machine to the next, as far as it tells."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _file(what: str) -> Path:
     return _folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}{LOCK}"
 
@@ -59,6 +69,6 @@ def _folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"flask_branches-{os.getuid()}"
     folder.mkdir(_PRIVATE, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != _PRIVATE:
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigurationError(f"{folder} is somebody else's, or open to others: remove it, or set TMPDIR.")
     return folder

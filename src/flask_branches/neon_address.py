@@ -18,7 +18,7 @@ _DOMAINS = (".neon.tech", ".neon.build")
 _HOST = re.compile(r"(ep-[a-z0-9-]+?)(?:-pooler)?")
 # Neon's own ways to name an endpoint where the client's TLS does not: options, their older word, and the password.
 _OPTION = re.compile(r"(?:^|\s)(?:endpoint|project)=([a-z0-9-]+)")
-_PASSWORD = re.compile(r"endpoint=([a-z0-9-]+)[;$]")
+_PASSWORD = re.compile(r"(?:endpoint|project)=([a-z0-9-]+)[;$]")
 
 
 def named(url: sa.URL) -> frozenset[str]:
@@ -77,6 +77,13 @@ def leads_to(url: sa.URL, endpoint: str, host: str) -> bool:
     name, port = split(host)
     places = list(_places(url))
     return bool(places) and all(place == (_plain(name), port) for place in places)
+
+
+def is_same_branch(one: sa.URL, other: sa.URL) -> bool:
+    """Whether two URLs lead to one branch of Neon, to whatever database of it, as far as can be told from them."""
+    if ids := named(one) or named(other):
+        return bool(ids) and not named(one).isdisjoint(named(other))
+    return bool(set(_places(one)) & set(_places(other)))
 
 
 def split(host: str) -> tuple[str, int]:

@@ -6,11 +6,13 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flask_branches import migrating, record
+from flask_branches.backends.neon import kept_name
 from flask_branches.branch import EMPTY, Branch, now
-from flask_branches.errors import BranchesError
+from flask_branches.errors import BranchesError, NotSupported
 from flask_branches.record import RUN
 from pytest_branches.inside import Inside
 from pytest_branches.part import WORKER
@@ -51,7 +53,10 @@ class NeonRun:
         self._mine: dict[str, Branch] = {}
         self._coming: dict[str, Future[Branch]] = {}
         self._inside: Inside | None = None
+        self._outer: Branch | None = None
+        self._asked: set[str] = set()
         self._doubtful = False
+        self._crashed = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep_alive, name="branches", daemon=True)
 
@@ -73,19 +78,24 @@ class NeonRun:
         """
         with self._undone_on_error():
             self._stack.enter_context(self._there.run_alive(self.name))
+            self._thread.start()
             self._prepare_workers()
 
     def join(self) -> None:
         """Be a part of a run that another process has begun."""
+        self._thread.start()
 
     def worker_branch(self, worker: str) -> Branch:
         """The branch of one worker, which migrates it."""
-        coming = self._coming.pop(worker, None)
-        return self._made(f"test-{self.name}-{worker}", worker) if coming is None else coming.result()
+        coming = self._coming.get(worker)
+        if coming is None:  # one that takes the place of another, which has crashed
+            return self._made(f"test-{self.name}-{worker}", worker)
+        return coming.result()
 
     def prepared(self, branch: Branch, *, own_branches: bool) -> Branch:
         """The branch of this process, migrated here: so all workers do that at the same time."""
         migrating.migrate(self.plan.app, branch, self.plan.root)
+        self._outer = branch
         if own_branches:
             inside = self._inside_of(branch)
             if inside.size() <= _LARGE_BYTES:
@@ -107,41 +117,53 @@ class NeonRun:
         if self._inside is not None and self._inside.has(branch):
             self._inside.delete(branch)
         else:
-            self._mine.pop(branch.id, None)
             self._there.delete(branch)
+            self._mine.pop(branch.id, None)
 
     def keep(self, branch: Branch) -> Branch:
-        """Let a branch outlive the run, until it expires; what is inside another one stays as long as that does."""
-        if self._inside is not None and self._inside.has(branch):
-            return branch
+        """Let a branch outlive the run, until it expires.
+
+        A database inside another branch is kept with that, whose name, from when it is kept, is told in its place.
+        """
+        if self._inside is not None and self._inside.has(branch) and self._outer is not None:
+            return replace(branch, name=kept_name(self._outer.name))
+        kept = self._there.update(branch, self._expiry(), {})
         self._mine.pop(branch.id, None)
-        return self._there.update(branch, self._expiry(), {})
+        return kept
 
     def delete_all_of(self, worker: str, *, crashed: bool) -> None:
         """Delete what a worker has had; one that has crashed may have made more than is known here."""
+        self._crashed |= crashed
         self._doubtful |= crashed
         for each in list(self._mine.values()):
             if each.labels.get(WORKER) == worker:
                 self.delete(each)
 
     def leave(self) -> None:
-        """Let go of a run that was joined."""
-        self._stop_keeping()
-        self._stack.close()
+        """Let go of a run that was joined, and delete what this process has made and not yet deleted."""
+        with self._stack:
+            self._stop_keeping()
+            self._delete_all()
 
     def end(self) -> None:
         """Delete everything that was made for the run, and let go."""
         with self._stack:
             self._stop_keeping()
             self._wait_for_makers()
-            complaint: BranchesError | None = None
-            for each in list(self._mine.values()) + self._doubtful_ones():
-                try:
-                    self._there.delete(each)
-                except BranchesError as error:
-                    complaint = error
-            if complaint is not None:
-                raise complaint
+            self._delete_all()
+
+    def _delete_all(self) -> None:
+        """Delete what is known, then what is found; what cannot be deleted now expires."""
+        complaint: BranchesError | None = None
+        for each in list(self._mine.values()):
+            try:
+                self._there.delete(each)
+            except BranchesError as error:
+                complaint = error
+        for each in self._doubtful_ones():
+            self._there.delete(each)
+        if complaint is not None:
+            raise complaint
 
     def _prepare_workers(self) -> None:
         if self.plan.workers == 1:
@@ -155,13 +177,13 @@ class NeonRun:
         parent = None if self.plan.parent == EMPTY else self.plan.parent
         labels = {RUN: self.name, WORKER: worker}
         wanted = record.made(name, parent=parent, main=None, expires_at=self._expiry(), **labels)
+        self._asked.add(name)
         try:
             made = self._there.create(wanted, at=self.plan.at)
         except BaseException:
             self._doubtful = True  # what Neon was asked for, it may still make
             raise
         self._mine[made.id] = made
-        self._begin_keeping()
         return made
 
     def _inside_of(self, branch: Branch) -> Inside:
@@ -178,15 +200,13 @@ class NeonRun:
     def _doubtful_ones(self) -> list[Branch]:
         if not self._doubtful:
             return []
-        found = self._there.branches()
-        return [each for each in found if each.labels.get(RUN) == self.name and each.id not in self._mine]
+        found = [each for each in self._there.branches() if each.labels.get(RUN) == self.name]
+        if self._crashed:
+            return [each for each in found if each.id not in self._mine]
+        return [each for each in found if each.name in self._asked and each.id not in self._mine]
 
     def _expiry(self) -> datetime:
         return now() + self.plan.expires_in
-
-    def _begin_keeping(self) -> None:
-        if not self._thread.is_alive() and not self._stopped.is_set():
-            self._thread.start()
 
     def _keep_alive(self) -> None:
         put_off = self.plan.expires_in * 2 / 3
@@ -234,6 +254,7 @@ class SharedNeonRun(NeonRun):
     def join(self) -> None:
         """Be a part of a run that another process has begun."""
         assert self.shared is not None  # noqa: S101  for mypy: who has begun the run has sent it
+        super().join()
         self._inside = self._inside_of(self.shared)
 
     def worker_branch(self, worker: str) -> Branch:
@@ -248,19 +269,26 @@ class SharedNeonRun(NeonRun):
     def keep(self, branch: Branch) -> Branch:
         """Let a database outlive the run, and so the branch that it is in."""
         self._keeps = True
-        return branch
+        assert self.shared is not None  # noqa: S101  for mypy: `begin` or `join` comes first
+        return replace(branch, name=kept_name(self.shared.name))
 
     def delete_all_of(self, worker: str, *, crashed: bool) -> None:
         """Nothing: it goes with the branch."""
 
     def end(self) -> None:
         """Delete the branch, unless something in it is kept."""
-        if self._keeps and self.shared is not None:
-            self._mine.pop(self.shared.id, None)
-            self._there.update(self.shared, self._expiry(), {})
-        super().end()
+        try:
+            if self._keeps and self.shared is not None:
+                super().keep(self.shared)
+        finally:
+            super().end()
 
     def _prepare_workers(self) -> None:
         self.shared = self._made(f"test-{self.name}-shared", "shared")
         migrating.migrate(self.plan.app, self.shared, self.plan.root)
         self._inside = self._inside_of(self.shared)
+        if (size := self._inside.size()) > _LARGE_BYTES:
+            raise NotSupported(
+                f"The database has {size >> 20} MB, to be copied for each of {self.plan.workers} workers, since "
+                f"{self.plan.shared}: run without workers, or delete some branches."
+            )

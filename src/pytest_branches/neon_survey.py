@@ -27,7 +27,7 @@ def databases(plan: Plan) -> Databases:
     if plan.looks_up_main:
         assert plan.main is not None  # noqa: S101  for mypy: it is looked up before
         return configured.on_neon(plan.app, plan.main, plan.neon, masks)
-    return configured.of_app(plan.app, "neon", masks, plan.neon)
+    return configured.of_app(plan.app, None, masks, plan.neon)
 
 
 def surveyed(plan: Plan) -> tuple[Plan, Databases]:

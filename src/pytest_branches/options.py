@@ -17,7 +17,7 @@ FILES = (".env.test", ".env")
 OPTIONS = {
     "backend": (
         "NAME",
-        "which kind of database the tests run on: sqlite or postgres; by default the application's own",
+        "which kind of database the tests run on: sqlite, postgres or neon; by default the application's own",
     ),
     "parent": ("NAME", "what they get a branch of: main, empty, or a branch; see the README for the default"),
     "at": ("TIME|LSN", "the point in time that the branch holds; only Neon has those"),

@@ -43,6 +43,7 @@ class Part:
         self._there: Databases | None = None
         self._branch: Branch | None = None
         self._redaction: Redaction | None = None
+        self._handed_out: list[Branch] = []
         self._stack = ExitStack()
         self._apps: WeakSet[Flask] = WeakSet()
         self._engines: tuple[Engine, ...] = ()
@@ -58,12 +59,18 @@ class Part:
     def plan(self) -> Plan:
         """What the run tests on; from now on, nothing in this process connects to the application's own databases."""
         if self._plan is None:
+            from dataclasses import replace
+
+            from sqlalchemy import make_url
+
             from flask_branches import BranchesError
             from pytest_branches.plan import decide
             from pytest_branches.watch import watched
 
             try:
                 plan = decide(self._config)
+                if self._input is not None and self._input["main"]:
+                    plan = replace(plan, main=make_url(self._input["main"]))
                 if plan.is_on_neon and not self.is_worker and not self.is_for_show:
                     from pytest_branches.neon_survey import surveyed
 
@@ -107,7 +114,7 @@ class Part:
                 branch = from_input(self._input["branch"])
             else:
                 branch = run.worker_branch(MASTER)
-            self._redaction = None
+            self._hand_out(branch)
             self._branch = run.prepared(branch, own_branches=self.wants_own_branches)
             if self.plan.module is not None:
                 from flask_branches.binding import bound
@@ -134,7 +141,7 @@ class Part:
 
             for app in self._apps:
                 close_pools(engines_of(app).values())  # it is copied from what they are connected to
-        return self.run.own_branch(self.worker)
+        return self._hand_out(self.run.own_branch(self.worker))
 
     def asks(self, item: pytest.Item) -> bool:
         """Whether a test asks for a branch, whatever application it has."""
@@ -198,7 +205,7 @@ class Part:
                 plan = self.plan
             except BranchesError:
                 return None
-            made = [self._branch.url, *self._branch.binds.values()] if self._branch else []
+            made = [url for each in self._handed_out for url in (each.url, *each.binds.values())]
             known = [*plan.own, *filter(None, (plan.url, plan.main)), *map(make_url, made)]
             key = [plan.neon.access.api_key.get_secret_value()] if plan.neon else []
             self._redaction = Redaction(known, key)
@@ -221,6 +228,12 @@ class Part:
             run.leave()
         else:
             run.end()
+
+    def _hand_out(self, branch: Branch) -> Branch:
+        """Let no report show the passwords of a branch that a test gets: Neon may have made new ones for it."""
+        self._handed_out.append(branch)
+        self._redaction = None
+        return branch
 
     def _remember(self, app: Flask) -> None:
         """Hold what the latest application connects with: an app fixture of each test's leaves that open."""
@@ -257,19 +270,14 @@ class Part:
         sent = sent or {}
         if not self.plan.is_on_neon:
             return Run(self.plan, sent.get("run"), sent.get("server"), sent.get("source"))
-        from dataclasses import replace
-
-        from sqlalchemy import make_url
-
         from pytest_branches.neon_run import NeonRun, SharedNeonRun
         from pytest_branches.neon_survey import databases
 
-        plan = replace(self.plan, main=make_url(sent["main"])) if sent.get("main") else self.plan
-        there = self._there or databases(plan)
-        if plan.shared or sent.get("shared"):
+        there = self._there or databases(self.plan)
+        if self.plan.shared or sent.get("shared"):
             shared = from_input(sent["shared"]) if sent else None
-            return SharedNeonRun(plan, there, sent.get("run"), shared)
-        return NeonRun(plan, there, sent.get("run"))
+            return SharedNeonRun(self.plan, there, sent.get("run"), shared)
+        return NeonRun(self.plan, there, sent.get("run"))
 
 
 _PART = pytest.StashKey[Part]()

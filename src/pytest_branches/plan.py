@@ -60,6 +60,8 @@ class Plan:
     url_from: str = ""
     neon: NeonSettings | None = None
     """How Neon is asked, where that is set."""
+    own_backend: str | None = None
+    """What the application's own ``BRANCHES_BACKEND`` says."""
     workers: int = 1
     """How many processes test at the same time."""
     looks_up_main: bool = False
@@ -120,6 +122,8 @@ def decide(config: pytest.Config) -> Plan:
         app, module = load_app(spec, config.rootpath)
         engines = engines_of(app)
     close_pools(engines.values())
+    with app.app_context():
+        own_backend = app.extensions["branches"].config.backend
     neon = branches_config.read_neon(lambda name: _setting(config, app, name))
     plan = Plan(
         app,
@@ -129,10 +133,11 @@ def decide(config: pytest.Config) -> Plan:
         keep,
         expires_in,
         "own",
-        chosen or _kind_of(engines[None], neon),
+        chosen or _kind_of(engines[None], neon, own_backend),
         backend.source if chosen else "",
         at=at,
         neon=neon,
+        own_backend=own_backend,
         workers=_workers(config),
     )
     existing = _existing(config)
@@ -153,8 +158,9 @@ def _setting(config: pytest.Config, app: Flask, name: str) -> object:
     return next((values[name] for _, values in options.variables(config) if values.get(name)), None)
 
 
-def _kind_of(engine: sa.Engine, neon: NeonSettings | None) -> str:
-    return urls.backend_of(engine.url) if embedded.is_served(engine) else kind_of(engine.url, neon=neon)
+def _kind_of(engine: sa.Engine, neon: NeonSettings | None, own_backend: str | None) -> str:
+    """The kind of an application's own database; what is to be Neon's needs a key, whatever its URL looks like."""
+    return urls.backend_of(engine.url) if embedded.is_served(engine) else kind_of(engine.url, own_backend, neon)
 
 
 def _workers(config: pytest.Config) -> int:
@@ -164,10 +170,22 @@ def _workers(config: pytest.Config) -> int:
     return max(1, sum(int(number) if star and number.isdigit() else 1 for number, star, _ in numbers))
 
 
+def _is_same(plan: Plan, own: sa.URL, url: sa.URL) -> bool:
+    """Whether two URLs lead to the same database; on Neon, to the same branch."""
+    if urls.backend_of(own) == urls.backend_of(url) == "postgres" and (plan.neon or neon_address.is_neon(url)):
+        return neon_address.is_same_branch(own, url)
+    return urls.key(own) == urls.key(url)
+
+
+def may_look_up(config: pytest.Config) -> bool:
+    """Whether an application may have found its database by Neon's settings, so that no variable names it."""
+    return any(values.get("NEON_API_KEY") for _, values in options.variables(config))
+
+
 def _on_existing(config: pytest.Config, plan: Plan, existing: options.Option) -> Plan:
     url = neon_address.direct(urls.parsed(existing.value or "", existing.source))
     for own in named(config):
-        if urls.key(neon_address.direct(own)) == urls.key(url):
+        if _is_same(plan, own, url):
             raise Refused(f"{existing.source} leads to {urls.shown(url)}, {OWN}")
     named_by = existing.source
     if plan.backend_from and plan.backend not in {urls.backend_of(url), "neon"}:
@@ -206,7 +224,7 @@ def _on_branches(config: pytest.Config, plan: Plan, own: sa.Engine) -> Plan:
 def _is_of_kind(plan: Plan, own: sa.Engine) -> bool:
     """Whether the application's own database is of the kind that the run wants."""
     if plan.backend == "neon":
-        return _kind_of(own, plan.neon) == "neon"
+        return _kind_of(own, plan.neon, plan.own_backend) == "neon"
     return plan.backend == urls.backend_of(own.url)
 
 

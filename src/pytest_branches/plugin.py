@@ -33,7 +33,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     from pytest_branches import loading, plan, watch
 
     try:
-        with watch.read_only(plan.named(early_config)):
+        with watch.read_only(plan.named(early_config), servers=plan.may_look_up(early_config)):
             return (yield)
     except BranchesError as error:
         raise pytest.UsageError(str(error)) from None

@@ -75,7 +75,7 @@ class Run:
             there = self._databases()
             self._stack.callback(there.close)
             if self.plan.url is not None:
-                own = configured.of_app(self.plan.app, None, {}, self.plan.neon)
+                own = configured.of_app(self.plan.app, self._own_backend(), {}, self.plan.neon)
                 self._stack.callback(own.close)
                 self._record = guard.require_branch(own, self.plan.url, self.plan.url_from)
             self._copies = Databases(there.all, {})
@@ -158,6 +158,10 @@ class Run:
         if self.server is None:
             self.server = urls.plain(self._stack.enter_context(embedded.throwaway()))
         return urls.parsed(self.server).set(database=name)
+
+    def _own_backend(self) -> str | None:
+        """Only the one that keeps a Postgres from being Neon's; a run on an existing branch makes none of its own."""
+        return "postgres" if self.plan.own_backend == "postgres" and self.plan.own[0].drivername != "sqlite" else None
 
     def _existing(self) -> Branch:
         assert self.plan.url is not None  # noqa: S101  for mypy: a plan of this kind has a URL

@@ -92,6 +92,8 @@ def watched(plan: Plan) -> Iterator[None]:
         # Where a server of an application's own is, its URL does not say; and what is in memory is no other's.
         if not embedded.is_served(engine) and not urls.is_memory(engine.url)
     ]
+    if plan.main is not None:
+        own.append((places.of_url(plan.main), urls.shown(plan.main)))
 
     def look(_connection: DBAPIConnection, place: Place) -> None:
         for mine, shown in own:

@@ -175,6 +175,8 @@ class NeonConfig(PostgresConfig):
     neon_branch: str | None = Field(default=None, validation_alias="NEON_BRANCH")
     neon_database: str | None = Field(default=None, validation_alias="NEON_DATABASE")
     neon_role: str | None = Field(default=None, validation_alias="NEON_ROLE")
+    # Whatever a URL looks like, such as that of a tunnel: no database is made on a branch's compute unasked.
+    branches_backend: str = Field(default="neon", validation_alias="BRANCHES_BACKEND")
 
     # A suspended compute was seen to take 5 s to its first answer; a branch just made takes longer.
     connect_timeout: int = Field(default=30, ge=1, le=300)
@@ -208,6 +210,8 @@ class NeonConfig(PostgresConfig):
             found = self._encrypted(self._right_kind(SecretStr(neon_lookup.database_url(neon))))
         except BranchesError as error:
             raise ConfigError(str(error)) from None
+        except ValueError as error:
+            raise ConfigError(f"The connection string that Neon tells {error}.") from None
         return self.model_copy(update={"database_url": found})
 
     @property
@@ -216,7 +220,7 @@ class NeonConfig(PostgresConfig):
         return {
             variable(type(self), name): getattr(self, name)
             for name in type(self).model_fields
-            if name.startswith("neon_") and getattr(self, name) is not None
+            if name.startswith(("branches_", "neon_")) and getattr(self, name) is not None
         }
 
     def migration_url(self, url: sa.URL) -> sa.URL:

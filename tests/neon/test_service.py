@@ -75,6 +75,7 @@ def test_a_suspended_compute_costs_what_is_in_flight_alone(
         until(lambda: load.good_since(0) > AFTER)
 
         project.client.post(f"{project.path}/endpoints/{endpoint['id']}/suspend", status=200)
+        project.settle()
         suspended = time.monotonic()
 
         until(lambda: load.good_since(suspended) > AFTER)

@@ -58,6 +58,8 @@ def unreachable_url(branch: Branch, working_directory: Path) -> sa.URL:
 def process_settings(environment: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lead the processes that a test starts to its database."""
     monkeypatch.setenv("QUESTIONS_CONFIG", environment)
+    if environment == "neon":
+        monkeypatch.setenv("BRANCHES_BACKEND", "postgres")
     monkeypatch.setenv("DATABASE_URL", database_url)
 
 

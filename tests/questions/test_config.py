@@ -278,6 +278,7 @@ def test_two_applications_have_databases_of_their_own(working_directory: Path) -
 def test_every_variable_is_known() -> None:
     """The list that a misspelt variable is held against has every field of every environment."""
     assert known_variables() == {
+        "BRANCHES_BACKEND",
         "DATABASE_URL",
         "NEON_API_HOST",
         "NEON_API_KEY",

@@ -29,6 +29,10 @@ _REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
     "28P01": (DatabaseFailed, "The server at {place} refuses {role!r} ({said}): correct the database URL."),
     "42501": (DatabaseFailed, _NO_RIGHTS),
     "42P04": (BranchExists, "{said}: choose another name, or delete that branch."),
+    "quota": (
+        DatabaseFailed,
+        "The server at {place} does not begin to work ({said}): see what the plan allows, or enable it there.",
+    ),
     "3D000": (DatabaseFailed, "The server at {place} has no such database ({said}): correct the database URL."),
     "53100": (DatabaseFailed, "The server's disk is full ({said}): free some space."),
     "53300": (DatabaseFailed, "{said}: end some sessions, or raise max_connections."),
@@ -37,13 +41,20 @@ _REFUSALS: dict[str, tuple[type[BranchesError], str]] = {
 }
 # While they connect, drivers give no code.
 _CONNECTING = (
+    # Of Neon's proxy, which answers in a server's place.
+    (
+        re.compile(
+            r"(compute time|data transfer|quota).*exceeded|exceeded the .*quota|endpoint is disabled", re.IGNORECASE
+        ),
+        "quota",
+    ),
     (re.compile(r"FATAL: .*(authentication failed|role .* does not exist|no pg_hba\.conf entry)"), "28000"),
     (re.compile(r"FATAL: .*database .* does not exist"), "3D000"),
     (re.compile(r"FATAL: .*permission denied for database"), "no CONNECT"),
     (re.compile(r"FATAL: .*(too many clients|remaining connection slots|too many connections)"), "53300"),
 )
 
-_FINAL = {"28000", "28P01", "no CONNECT", "3D000"}
+_FINAL = {"28000", "28P01", "no CONNECT", "3D000", "quota"}
 
 
 @contextmanager

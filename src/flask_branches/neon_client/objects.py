@@ -24,7 +24,7 @@ class ProjectInfo:
     id: str
     name: str
     branches_limit: int | None
-    """How many branches its owner's plan lets a project have; None where the API does not tell."""
+    """How many branches its owner's plan lets a project have; None where there is no limit, or none is told."""
     history_retention: timedelta | None
     """How far back a point in time may lie."""
 
@@ -32,11 +32,12 @@ class ProjectInfo:
     def of(cls, raw: Mapping[str, Any]) -> Self:
         """Read what the API tells of a project."""
         owner = _maybe(raw, "owner", dict, "project") or {}
+        limit = _maybe(owner, "branches_limit", int, "project's owner")  # -1 on paid plans
         seconds = _maybe(raw, "history_retention_seconds", int, "project")
         return cls(
             id=required(raw, "id", str, "project"),
             name=required(raw, "name", str, "project"),
-            branches_limit=_maybe(owner, "branches_limit", int, "project's owner"),
+            branches_limit=limit if limit and limit > 0 else None,
             history_retention=None if seconds is None else _span(seconds),
         )
 

@@ -53,7 +53,7 @@ _LARGEST_BODY = 32 * 2**20
 _UNREACHED = "Correct NEON_API_HOST, or the network or proxy on the way there."
 _BROKEN = "Try again later; https://neonstatus.com tells of troubles."
 _NOWHERE = logging.NullHandler()
-_MISSING = "Neon needs httpx2 and stamina: install them with pip install 'questions[neon]'."
+_MISSING = "Neon needs httpx2 and stamina: install them with pip install httpx2 stamina."
 
 
 class Transport:

@@ -101,7 +101,7 @@ class Sweep:
         """Run the tests, and hold what has become of it against what has to be."""
         self.production.suspend()
         before = {each["id"] for each in self._ever()}
-        self.set_fault(point, FAULTS[fault], times)
+        rule = self.set_fault(point, FAULTS[fault], times)
         began = time.monotonic()
         process = self.project.start(f"-n{WORKERS}", plugins=())
         status = process.wait(_HUNG)
@@ -118,6 +118,7 @@ class Sweep:
                 len(self.production.branches()),
             )
         )
+        assert self._is_met(rule)
         require_good_end(status, said)
         self.require_harmless(before)
 
@@ -129,7 +130,9 @@ class Sweep:
         assert not self.production.is_awake()
 
     def kill(self, point: tuple[str, int], effect: dict[str, Any]) -> None:
-        """Kill a run, workers and all, while a request of it waits for its answer."""
+        """Kill a run, workers and all, while a request of it waits for its answer; what is left is harmless."""
+        self.production.suspend()
+        before = {each["id"] for each in self._ever()}
         fault = self.set_fault(point, effect)
         process = self.project.start(f"-n{WORKERS}", plugins=())
         until(lambda: self._is_met(fault))
@@ -137,6 +140,7 @@ class Sweep:
         process.wait()
         self.production.neon.client.control("DELETE", "faults", status=204)
         until(self._is_quiet)
+        self.require_harmless(before)
 
     def _is_met(self, fault: int) -> bool:
         found = self.production.neon.client.control("GET", "requests")["requests"]

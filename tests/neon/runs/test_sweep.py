@@ -91,11 +91,9 @@ def test_every_fault_of_every_request(sweep: Sweep, point: tuple[str, int], faul
 def test_a_run_that_is_killed_at_a_request(sweep: Sweep, point: tuple[str, int], effect: str) -> None:
     """What it leaves expires, and `prune` names it at once, and deletes it."""
     sweep.project.variable("BRANCHES_API_TIMEOUT", "60s")
-    before: set[str] = {each["id"] for each in sweep.production.branches()}
 
     sweep.kill(point, {effect: 3})
 
-    sweep.require_harmless(before)
     left = {each["name"] for each in sweep.production.branches()}
     pruned = sweep.project.flask("branches", "prune", "--json", app="guests:create_app")
     assert pruned.returncode == 0, pruned.stderr

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from flask_branches.backends.neon.backend import Neon
 from flask_branches.backends.neon.beside import Beside
+from flask_branches.backends.neon.marks import kept_name
 
-__all__ = ["Beside", "Neon"]
+__all__ = ["Beside", "Neon", "kept_name"]

@@ -15,8 +15,8 @@ from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.backends.neon import listing, making, marks, waking
 from flask_branches.backends.neon import project as projects
-from flask_branches.branch import MAIN, Branch
-from flask_branches.errors import BranchNotFound, ConfigurationError, NotSupported, Refused
+from flask_branches.branch import MAIN, Branch, now
+from flask_branches.errors import BranchNotFound, ConfigurationError, NeonError, NotSupported, Refused
 from flask_branches.neon_client import NeonClient
 from flask_branches.record import PLACE, RUN, Record
 
@@ -90,6 +90,9 @@ class Neon:
         record = replace(record, parent=parent, labels={**record.labels, PLACE: self.place})
         bare = making.is_without_rows(record)
         hidden = bare or prepare is not None
+        if RUN in record.labels and record.expires_at is None:
+            record = replace(record, expires_at=making.latest())
+        ends_sooner = hidden or record.expires_at is None
         if hidden:
             self._require_free(record.name)
         half_built = making.half_built(self.project_id) if hidden else nullcontext(record.name)
@@ -99,7 +102,7 @@ class Neon:
                 parent_id=parent_id,
                 at=at,
                 schema_only=bare,
-                expires_at=making.sooner(record.expires_at) if hidden else record.expires_at,
+                expires_at=making.sooner(record.expires_at) if ends_sooner else record.expires_at,
                 annotation=marks.annotation(record),
             )
             with making.undone(self.client, made.branch.id):
@@ -110,8 +113,9 @@ class Neon:
                 self.in_making.branch = branch
                 self._fill(url, record, prepare)
                 yield branch
-                if hidden:
-                    self.client.update_branch(branch.id, name=record.name, expires_at=record.expires_at)
+                if ends_sooner:
+                    new = record.name if hidden else None
+                    self.client.update_branch(branch.id, name=new, expires_at=record.expires_at)
 
     def branches(self) -> list[Branch]:
         """Every other branch of the project, oldest first; see :func:`listing.listed` for their passwords."""
@@ -152,7 +156,7 @@ class Neon:
         self._require_idle(url, branch.name, force=force)
         yield
         self.client.restore_branch(found.id, found.parent_id)
-        if found.expires_at is not None:  # Neon begins its life anew
+        if found.expires_at is not None and found.expires_at > now():  # Neon begins its life anew
             self.client.update_branch(found.id, expires_at=found.expires_at)
         waking.await_answer(url, self._connect_args, self._patience)
 
@@ -164,7 +168,7 @@ class Neon:
         making.check_expiry(expires_at)
         name, kept = branch.name, dict(branch.labels)
         if labels is not None and RUN in branch.labels and RUN not in labels:
-            name = f"{marks.KEPT}{name}"
+            name = marks.kept_name(name)
             del kept[RUN]
         self.client.update_branch(branch.id, name=None if name == branch.name else name, expires_at=expires_at)
         return replace(branch, name=name, expires_at=expires_at, labels=kept)
@@ -218,6 +222,8 @@ class Neon:
 
     def located(self, branch: Branch, own: sa.URL) -> sa.URL:
         """Where a branch is for another role, database or driver than main's."""
+        if not branch.url:
+            return own._replace(host=None, port=None, password=None)
         url = sa.make_url(branch.url)
         if own.username == url.username or url.password is None:
             password = url.password
@@ -263,6 +269,10 @@ class Neon:
         """By the order that Neon's answers allow; a password is never reset to learn it."""
         if made.endpoint is None:
             raise BranchNotFound(f"The branch {made.branch.name!r} was made without a compute: make another.")
+        if made.branch.id == self._main_id or made.endpoint.branch_id != made.branch.id:
+            raise NeonError(
+                f"Neon's API told another branch than {made.branch.name!r}, which was made: look at it there."
+            )
         uris = [sa.make_url(each.get_secret_value()) for each in made.uris]
         known = [each.password for each in uris if each.username == self.main.username]
         password = known[0] if known else self._password(made.branch.id, self.main)

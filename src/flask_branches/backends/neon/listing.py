@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask_branches import neon_address, urls
 from flask_branches.backends.neon import marks
-from flask_branches.branch import MAIN, Branch
+from flask_branches.branch import EMPTY, MAIN, Branch
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -39,7 +39,13 @@ def parent_name(project: Project, branch: BranchInfo, main_id: str) -> str | Non
         return None if record is None else record.parent
     if branch.parent_id == main_id:
         return MAIN
-    return next((each.name for each in project.branches if each.id == branch.parent_id), branch.parent_id)
+    parent = next((each for each in project.branches if each.id == branch.parent_id), None)
+    return branch.parent_id if parent is None else name_of(parent)
+
+
+def name_of(branch: BranchInfo) -> str:
+    """What a branch is called here: by its id where its name means something else."""
+    return branch.id if branch.name in {MAIN, EMPTY} else branch.name
 
 
 def _has_passwords_of(main_id: str, project: Project, branch: BranchInfo) -> bool:
@@ -73,12 +79,12 @@ def _branch(project: Project, branch: BranchInfo, main: sa.URL, main_id: str) ->
     url = "" if endpoint is None else urls.plain(neon_address.led(main, endpoint.id, endpoint.host, password))
     return Branch(
         id=branch.id,
-        name=branch.name,
+        name=name_of(branch),
         parent=parent_name(project, branch, main_id),
         url=url,
         created_at=branch.created_at,
         expires_at=branch.expires_at,
         backend=NAME,
         labels={} if record is None else record.labels,
-        has_record=record is not None,
+        has_record=record is not None and marks.ages_agree(branch),
     )

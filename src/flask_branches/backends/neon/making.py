@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,10 @@ def check(record: Record, at: PointInTime | None) -> None:
         NotSupported: for a branch without rows of a past moment.
     """
     check_expiry(record.expires_at)
+    if record.name.startswith(marks.HALF_BUILT):
+        raise InvalidValue(
+            f"A branch's name cannot begin with {marks.HALF_BUILT!r}, as those do that are not complete."
+        )
     if at is not None and is_without_rows(record):
         raise NotSupported(
             "Neon makes a branch without rows of its parent's present only: leave the point in time out."
@@ -85,6 +89,11 @@ def is_dead(branch: BranchInfo, project_id: str) -> bool:
     return mine and not here.is_held(f"{project_id} {branch.name}")
 
 
+def latest() -> datetime:
+    """The last moment that a branch can be made to expire at."""
+    return now() + _LONGEST_LIFE
+
+
 def sooner(expires_at: datetime | None) -> datetime:
     """When a branch expires that is never completed."""
     limit = now() + _HALF_BUILT_FOR
@@ -93,10 +102,13 @@ def sooner(expires_at: datetime | None) -> datetime:
 
 @contextmanager
 def undone(client: NeonClient, branch_id: str) -> Iterator[None]:
-    """Delete a branch if the block fails; where even that fails, it expires."""
+    """Delete a branch if the block fails; where even that fails, it expires, and the error says so."""
     try:
         yield
-    except BaseException:
-        with suppress(BranchesError):
+    except BaseException as error:
+        try:
             client.delete_branch(branch_id)
+        except BranchesError as failure:
+            if isinstance(error, BranchesError):
+                error.args = (f"{error} What was made of it could not be deleted, and expires by itself: {failure}",)
         raise

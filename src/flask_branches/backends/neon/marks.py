@@ -35,16 +35,16 @@ def annotation(record: Record) -> dict[str, str]:
 
 
 def record_of(branch: BranchInfo) -> Record | None:
-    """The record of a branch; None unless its annotation is ours, and says its name and its age.
+    """The record of a branch; None unless its annotation is ours and says its name.
 
     A branch that somebody has given another name is his from then on; one that is kept has lost its run.
     """
     found = branch.annotation
-    if found.get(_FORMAT) != _VERSION or not _ages_agree(branch):
+    if found.get(_FORMAT) != _VERSION:
         return None
     name = found.get("name", "")
     labels = {key.removeprefix(_LABEL): value for key, value in found.items() if key.startswith(_LABEL)}
-    if branch.name == f"{KEPT}{name}":
+    if branch.name == kept_name(name):
         labels.pop(RUN, None)
     elif branch.name != name and not is_half_built(branch):
         return None
@@ -60,9 +60,15 @@ def record_of(branch: BranchInfo) -> Record | None:
     )
 
 
+def kept_name(name: str) -> str:
+    """What a run's branch is called once it is to outlive the run."""
+    return f"{KEPT}{name}"
+
+
 def is_half_built(branch: BranchInfo) -> bool:
-    """Whether a branch is ours and not complete."""
-    return branch.name.startswith(HALF_BUILT) and branch.annotation.get(_FORMAT) == _VERSION
+    """Whether a branch is ours and has not got its name yet."""
+    ours = branch.name.startswith(HALF_BUILT) and branch.annotation.get(_FORMAT) == _VERSION
+    return ours and branch.annotation.get("name") != branch.name
 
 
 def place_of(branch: BranchInfo) -> str | None:
@@ -70,7 +76,8 @@ def place_of(branch: BranchInfo) -> str | None:
     return branch.annotation.get(f"{_LABEL}{PLACE}")
 
 
-def _ages_agree(branch: BranchInfo) -> bool:
+def ages_agree(branch: BranchInfo) -> bool:
+    """Whether a branch is as old as its record says; one that is not is never taken for ours to prune."""
     try:
         asked = moment(branch.annotation.get("created_at", ""), "created_at")
     except InvalidValue:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_branches import neon_address, urls
+from flask_branches.backends.neon import marks
 from flask_branches.errors import BranchNotFound, ConfigurationError, Refused
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def require_branch(project: Project, url: sa.URL, project_id: str) -> BranchInfo
     if found.is_default or found.is_protected:
         kind = "the default branch" if found.is_default else "a protected branch"
         raise Refused(f"{urls.shown(url)} leads to {found.name!r}, {kind} of the project {project_id}.")
+    if found.parent_id is None and marks.record_of(found) is None:
+        raise Refused(
+            f"{urls.shown(url)} leads to {found.name!r}, a root of the project {project_id} and no copy: "
+            "its data may be somebody's only ones."
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from flask_branches import emptying, ours, urls
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.backends.postgres_errors import is_final, told
+from flask_branches.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _CONNECT_SECONDS = 10
+_PORT = 5432
 
 
 def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) -> None:
@@ -39,6 +41,7 @@ def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) 
     while True:
         try:
             with told(url), connected(url, connect_args) as connection:
+                _require_there(connection, url)
                 connection.execute(sa.select(1))
         except Exception as error:
             if is_final(error.__cause__) or time.monotonic() + pause > limit:
@@ -47,6 +50,20 @@ def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) 
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:
             return
+
+
+def _require_there(connection: Connection, url: sa.URL) -> None:
+    """Before the first statement: what the driver says of where it is, whatever else it was told.
+
+    Raises:
+        ConfigurationError: where that is not the branch.
+    """
+    info: Any = getattr(connection.connection.driver_connection, "info", None)
+    if info is not None and (info.host, str(info.port)) != (url.host, str(url.port or _PORT)):
+        raise ConfigurationError(
+            f"The connection to the branch at {urls.shown(url)} leads to {info.host}:{info.port}: take what says so "
+            "out of the application's connect_args, or of libpq's service file and variables."
+        )
 
 
 def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> AbstractContextManager[Connection]:
