@@ -35,7 +35,8 @@ def runner(tmp_path: Path) -> Runner:
 
 def test_with_an_account(runner: Runner, emulator: Emulator, project: Project) -> None:
     """The branches are listed, and the suite runs on one of production, which has no table yet and gets none."""
-    export, *commands = ACCOUNT.splitlines()
+    install, export, *commands = ACCOUNT.splitlines()
+    assert install == "pip install -e '.[neon]'"
     assert export == "export NEON_API_KEY=… NEON_PROJECT_ID=…"
     exported = emulator.exported
     given = {name: exported[name] for name in ("NEON_API_HOST", "NEON_API_KEY")} | {"NEON_PROJECT_ID": project.id}

