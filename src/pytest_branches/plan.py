@@ -172,7 +172,8 @@ def _workers(config: pytest.Config) -> int:
 
 def _is_same(plan: Plan, own: sa.URL, url: sa.URL) -> bool:
     """Whether two URLs lead to the same database; on Neon, to the same branch."""
-    if urls.backend_of(own) == urls.backend_of(url) == "postgres" and (plan.neon or neon_address.is_neon(url)):
+    on_neon = neon_address.is_neon(url) or (plan.neon is not None and plan.own_backend != "postgres")
+    if on_neon and urls.backend_of(own) == urls.backend_of(url) == "postgres":
         return neon_address.is_same_branch(own, url)
     return urls.key(own) == urls.key(url)
 
