@@ -37,4 +37,4 @@ INSERT INTO questions (title, description, search)
 SELECT 'Asked again ' || n, 'Once more.', E'asked again ' || n || E'\nA\nonce more.' FROM generate_series(1, 10) AS n;
 
 COMMIT;
-ANALYZE;
+ANALYZE questions;
