@@ -15,6 +15,7 @@ from flask_branches.branch import EMPTY, Branch, now
 from flask_branches.errors import BranchesError, NotSupported
 from flask_branches.record import RUN
 from pytest_branches.inside import Inside
+from pytest_branches.neon_survey import neon_of
 from pytest_branches.part import WORKER
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
-    from flask_branches.backends.neon import Neon
     from flask_branches.databases import Databases
     from pytest_branches.plan import Plan
 
@@ -47,7 +47,7 @@ class NeonRun:
         self.plan = plan
         self.name = run or secrets.token_hex(4)
         self._there = there
-        self._backend: Neon = there.default  # type: ignore[assignment]  # a run on Neon has no other
+        self._backend = neon_of(there)
         self._stack = ExitStack()
         self._stack.callback(there.close)
         self._mine: dict[str, Branch] = {}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flask_branches import configured, urls
+from flask_branches.backends.neon import Neon
 from flask_branches.backends.neon import project as projects
 from flask_branches.branch import EMPTY, MAIN, written
 from flask_branches.errors import ConfigurationError, NeonError
@@ -13,7 +14,6 @@ from flask_branches.errors import ConfigurationError, NeonError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from flask_branches.backends.neon import Neon
     from flask_branches.databases import Databases
     from flask_branches.neon_client import BranchInfo
     from pytest_branches.plan import Plan
@@ -28,6 +28,17 @@ def databases(plan: Plan) -> Databases:
         assert plan.main is not None  # noqa: S101  for mypy: it is looked up before
         return configured.on_neon(plan.app, plan.main, plan.neon, masks)
     return configured.of_app(plan.app, None, masks, plan.neon)
+
+
+def neon_of(there: Databases) -> Neon:
+    """The backend of a run's default database.
+
+    Raises:
+        ConfigurationError: where it is another one than Neon's.
+    """
+    if not isinstance(there.default, Neon):
+        raise ConfigurationError("BRANCHES_BACKEND keeps the application's database from being Neon's: leave it out.")
+    return there.default
 
 
 def surveyed(plan: Plan) -> tuple[Plan, Databases]:
@@ -47,7 +58,7 @@ def surveyed(plan: Plan) -> tuple[Plan, Databases]:
 
 
 def _decided(plan: Plan, there: Databases) -> Plan:
-    backend: Neon = there.default  # type: ignore[assignment]  # a run on Neon has no other
+    backend = neon_of(there)
     limit = backend.client.project().branches_limit
     found = projects.look(backend.client)
     main_id = backend.main_id(found)
