@@ -167,7 +167,8 @@ def test_a_variable_that_resembles_none_gets_the_list(monkeypatch: pytest.Monkey
     monkeypatch.setenv("QUESTIONS_ZZZ", "1")
 
     with pytest.raises(
-        ConfigError, match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: DATABASE_URL, "
+        ConfigError,
+        match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: BRANCHES_BACKEND, DATABASE_URL, ",
     ):
         load_config()
 

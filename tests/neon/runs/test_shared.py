@@ -66,4 +66,8 @@ def test_one_that_is_kept_keeps_the_branch(guests: Project, crowded: Production)
     result.assert_outcomes(failed=1)
     (kept,) = [each for each in crowded.branches() if each["name"].startswith("kept-test-")]
     assert kept["expires_at"] is not None
-    result.stdout.fnmatch_lines([f"{kept['name'].replace('kept-', 'kept kept-')} until *: postgresql*://neondb_owner:[*][*][*]@127.0.0.1:*/neondb__gw?*"])
+    result.stdout.fnmatch_lines(
+        [
+            f"{kept['name'].replace('kept-', 'kept kept-')} until *: postgresql*://neondb_owner:[*][*][*]@127.0.0.1:*/neondb__gw?*"
+        ]
+    )
