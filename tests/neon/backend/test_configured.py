@@ -223,10 +223,9 @@ def test_another_branch_that_is_called_main_is_known_by_its_id(
         there.branches.get("main")
     with pytest.raises(BranchNotFound, match=f"there are: '{project.main}', "):
         there.branches.get("nobody")
-    assert [line for line in _changes(there.branches.diff("child")) if "CREATE TABLE" in line] == [
-        "+CREATE TABLE of_child ("
-    ]
-    assert any("of_own" in line for line in _changes(there.branches.diff("child", "main")))
+    assert "of_child" in there.branches.diff("child")
+    assert "of_own" not in there.branches.diff("child")
+    assert "of_own" in there.branches.diff("child", "main")
     tree = there.app.test_cli_runner().invoke(args=["branches", "list"]).stdout.splitlines()
     assert [line.split("  ")[0].strip() or line.split()[0] for line in tree[1:]] == [
         "main",
@@ -234,10 +233,6 @@ def test_another_branch_that_is_called_main_is_known_by_its_id(
         "child",
         "bare",
     ]
-
-
-def _changes(diff: str) -> list[str]:
-    return [line for line in diff.splitlines() if line.startswith(("+", "-"))]
 
 
 def test_a_branch_without_a_compute_is_listed(make_world: MakeWorld, places: Places) -> None:
