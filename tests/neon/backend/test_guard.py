@@ -221,7 +221,12 @@ def test_nor_does_a_server_of_one_s_own_ask_a_database_on_neon(
     """That it is another one is told by its address; who was to ask Neon is closed."""
     closed: list[NeonClient] = []
     close = NeonClient.close
-    monkeypatch.setattr(NeonClient, "close", lambda self: (closed.append(self), close(self)))
+
+    def hear(client: NeonClient) -> None:
+        closed.append(client)
+        close(client)
+
+    monkeypatch.setattr(NeonClient, "close", hear)
     app = Flask("app")
     app.config.update(settings, BRANCHES_BACKEND="postgres", NEON_API_HOST="http://127.0.0.1:1")
     app.config.update(SQLALCHEMY_DATABASE_URI="postgresql+psycopg://u:p@127.0.0.1:1/d", BRANCHES_API_PATIENCE="1s")
