@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from flask_branches.neon_settings import NeonSettings
 
 # By these libpq finds a server, a database or a role, whatever a URL says.
-_LEADING = frozenset({"database", "dbname", "dsn", "host", "hostaddr", "password", "port", "service", "user"})
+_LEADING = frozenset(
+    {"conninfo", "database", "dbname", "dsn", "host", "hostaddr", "password", "port", "service", "user"}
+)
 
 
 def of_app(app: Flask, backend: str | None, masked: Mapping[str, str], neon: NeonSettings | None = None) -> Databases:

@@ -43,9 +43,9 @@ class Database:
     """By key, the URLs that are not main's: a bind may go to the same database as another role."""
 
     def url(self, key: str | None, branch: Branch) -> str:
-        """Where a branch of it is for one of its keys."""
+        """Where a branch of it is for one of its keys; empty where the branch has no compute."""
         own = self.own.get(key)
-        return branch.url if own is None else urls.plain(self.backend.located(branch, own))
+        return branch.url if own is None or not branch.url else urls.plain(self.backend.located(branch, own))
 
     @property
     def is_missing(self) -> bool:

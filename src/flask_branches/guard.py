@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flask_branches import configured, databases, emptying, neon_address, record, urls
 from flask_branches.errors import DatabaseFailed, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import sqlalchemy as sa
 
@@ -32,16 +33,13 @@ def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
         Refused: with what was seen, and how to make a branch.
         DatabaseFailed: where it cannot be reached.
     """
-    backend = _backend(there, url)
-    if _is_own(there, url):
-        raise Refused(f"{source} leads to {urls.shown(url)}, {OWN}")
-    try:
-        found = backend.vouch(url)
-    except Refused as error:
-        raise Refused(f"{source}: {error} {_HOW}") from None
-    finally:
-        if all(backend is not each.backend for each in there.all):
-            backend.close()
+    with _asked(there, url) as backend:
+        if _is_own(there, url):
+            raise Refused(f"{source} leads to {urls.shown(url)}, {OWN}")
+        try:
+            found = backend.vouch(url)
+        except Refused as error:
+            raise Refused(f"{source}: {error} {_HOW}") from None
     if found is None:
         raise Refused(
             f"{source} leads to {urls.shown(url)}, which has no record that says it may be tested on. {_HOW}; "
@@ -73,9 +71,9 @@ def adopt(there: Databases, url: sa.URL) -> None:
     """
     if _is_own(there, url):
         raise Refused(f"{urls.shown(url)} is the application's own database and cannot be adopted. {_HOW}")
-    backend = _backend(there, url)
-    if backend.vouch(url) is None:
-        backend.adopt(url, record.made(name_of(url), parent=None, main=None, expires_at=None))
+    with _asked(there, url) as backend:
+        if backend.vouch(url) is None:
+            backend.adopt(url, record.made(name_of(url), parent=None, main=None, expires_at=None))
 
 
 def name_of(url: sa.URL) -> str:
@@ -91,6 +89,17 @@ def _is_own(there: Databases, url: sa.URL) -> bool:
 def _cannot_be_main(backend: Backend, url: sa.URL) -> bool:
     """Whether the addresses alone tell, so that a database on Neon is not connected to for an answer."""
     return backend.name == "postgres" and neon_address.is_neon(url) and not neon_address.is_neon(backend.main)
+
+
+@contextmanager
+def _asked(there: Databases, url: sa.URL) -> Iterator[Backend]:
+    """Whoever can tell what a database is, closed afterwards unless it is the application's own."""
+    backend = _backend(there, url)
+    try:
+        yield backend
+    finally:
+        if all(backend is not each.backend for each in there.all):
+            backend.close()
 
 
 def _backend(there: Databases, url: sa.URL) -> Backend:

@@ -189,6 +189,12 @@ class NeonConfig(PostgresConfig):
     def model_post_init(self, _context: object, /) -> None:
         """Refuse to start without a branch: nothing could stand in for it."""
         if self.database_url is None and (self.neon_api_key is None or self.neon_project_id is None):
+            missing = "NEON_PROJECT_ID" if self.neon_api_key else "NEON_API_KEY" if self.neon_project_id else None
+            if missing is not None:
+                raise ConfigError(
+                    f"{missing} is not set, and without it no database can be looked up. Set it too, in the "
+                    "environment or in .env, or set DATABASE_URL to the connection string of a Neon branch."
+                )
             raise ConfigError(
                 "DATABASE_URL is not set, and the neon environment has no database of its own. "
                 "Set it to the connection string of a Neon branch, or set NEON_API_KEY and NEON_PROJECT_ID to have it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 from tests.branches.worlds import not_on_neon
 
 from flask_branches import Branch, DatabaseFailed, Refused, guard, record, urls
+from flask_branches.backends.postgres import Postgres
+from flask_branches.backends.sqlite import SQLite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +48,36 @@ def test_a_branch_may_be_tested_on(one: World, require: Callable[..., Any]) -> N
     found = require(branch.url)
 
     assert (found.name, found.parent) == ("mine", "main")
+
+
+@pytest.mark.parametrize("leads_to", ["mine", "main", "nowhere"])
+def test_nothing_is_left_open(
+    one: World, require: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, leads_to: str
+) -> None:
+    """Whatever the answer is, who was asked for it is closed; the application's own goes on."""
+    branch = one.branches.create("mine")
+    url = {"mine": branch.url, "main": one.main, "nowhere": "postgresql://u:p@127.0.0.1:1/d"}[leads_to]
+    closed = _closed(monkeypatch, SQLite, Postgres)
+
+    with nullcontext() if leads_to == "mine" else pytest.raises((Refused, DatabaseFailed)):
+        require(url)
+
+    assert len(closed) == (0 if one.backend.name == "neon" else 1)
+    assert one.backend not in closed
+    assert [each.name for each in one.branches.list()] == ["mine"]
+
+
+def _closed(monkeypatch: pytest.MonkeyPatch, *kinds: type[Any]) -> list[Any]:
+    """The backends that are closed from now on."""
+    closed: list[Any] = []
+    for kind in kinds:
+
+        def close(self: Any, before: Callable[[Any], None] = kind.close) -> None:
+            closed.append(self)
+            before(self)
+
+        monkeypatch.setattr(kind, "close", close)
+    return closed
 
 
 def test_the_application_s_own_database_may_not(one: World, require: Callable[..., Any]) -> None:

@@ -230,6 +230,24 @@ def test_the_search_has_an_index(postgres_only: None, app: Flask) -> None:
         assert "ix_questions_search_trgm" in "".join(plan)
 
 
+def test_an_index_that_was_made_by_hand_is_kept(postgres_only: None, bare: Flask) -> None:
+    """Somebody has met a slow search before the migration came: it goes through, and away with the next downgrade."""
+    upgrade(revision="0001")
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+        connection.execute(
+            sa.text("CREATE INDEX ix_questions_search_trgm ON questions USING gin (search gin_trgm_ops)")
+        )
+
+    upgrade(revision="0002")
+
+    with db.engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_heads() == ("0002",)
+    assert [each["name"] for each in sa.inspect(db.engine).get_indexes("questions")] == ["ix_questions_search_trgm"]
+    downgrade(revision="0001")
+    assert sa.inspect(db.engine).get_indexes("questions") == []
+
+
 def test_without_the_right_to_trigrams_the_search_works(
     postgres_only: None, bare: Flask, other_app: Callable[..., Flask], word: str
 ) -> None:

@@ -44,7 +44,8 @@ _CONNECTING = (
     # Of Neon's proxy, which answers in a server's place.
     (
         re.compile(
-            r"(compute time|data transfer|quota).*exceeded|exceeded the .*quota|endpoint is disabled", re.IGNORECASE
+            r"(compute time|data transfer|quota).*exceeded|exceeded the .*quota|endpoint (\S+ )?(is|has been) disabled",
+            re.IGNORECASE,
         ),
         "quota",
     ),
@@ -79,8 +80,9 @@ def is_final(error: BaseException | None) -> bool:
 
 
 def said(error: sa.exc.DBAPIError) -> str:
-    """What the server, or the driver, has said: its first line."""
-    return str(error.orig).strip().split("\n")[0]
+    """What the server, or the driver, has said: its first line, or of several addresses' the one that tells most."""
+    lines = str(error.orig).strip().split("\n")
+    return next((each for each in lines if _told_by(each)), lines[0])
 
 
 def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
@@ -96,7 +98,11 @@ def _translated(error: sa.exc.DBAPIError, url: sa.URL) -> BranchesError:
 
 
 def _state(error: sa.exc.DBAPIError) -> str | None:
-    return sqlstate(error) or next((state for text, state in _CONNECTING if text.search(said(error))), None)
+    return sqlstate(error) or _told_by(said(error))
+
+
+def _told_by(line: str) -> str | None:
+    return next((state for text, state in _CONNECTING if text.search(line)), None)
 
 
 def _place(url: sa.URL) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_branches import Branch, Branches, ConfigurationError, urls
+from flask_branches import Branch, Branches, BranchNotFound, ConfigurationError, urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,10 +169,13 @@ def test_a_bind_on_another_branch_is_refused(world: World, project: Project) -> 
     assert len(project.branches()) == 2
 
 
-def test_a_bind_of_another_kind_has_branches_of_its_own(world: World, make_world: MakeWorld, tmp_path: Any) -> None:
-    """A file beside, under the same name; both go together."""
+@pytest.mark.parametrize("settings", [{}, {"BRANCHES_BACKEND": "neon"}])
+def test_a_bind_of_another_kind_has_branches_of_its_own(
+    world: World, make_world: MakeWorld, tmp_path: Any, settings: dict[str, str]
+) -> None:
+    """A file beside, under the same name; both go together, and BRANCHES_BACKEND is the default database's."""
     file = sa.URL.create("sqlite", database=str(tmp_path / "second.sqlite"))
-    mixed = make_world("neon", name="mixed", url=world.main, binds={"second": file}, fill=False)
+    mixed = make_world("neon", name="mixed", url=world.main, binds={"second": file}, fill=False, **settings)
     mixed.db.create_all()
 
     branch = mixed.branches.create("mine")
@@ -181,7 +185,7 @@ def test_a_bind_of_another_kind_has_branches_of_its_own(world: World, make_world
     assert [each.backend.branches() for each in mixed.branches.databases.all] == [[], []]
 
 
-def test_main_may_be_any_branch_by_any_name(world: World, make_world: MakeWorld, at: At) -> None:
+def test_main_may_be_any_branch_by_any_name(world: World, project: Project, make_world: MakeWorld, at: At) -> None:
     """An application on a branch has the others of the project as its own, and that one as main."""
     parent = world.branches.create("parent", expires_in=None)
     at(parent).add("third")
@@ -191,6 +195,58 @@ def test_main_may_be_any_branch_by_any_name(world: World, make_world: MakeWorld,
     child = there.branches.create("child")
 
     assert (child.parent, at(child).texts()) == ("main", ["first", "second", "third"])
-    assert [each.name for each in there.branches.list()] == ["main", "child"]
+    assert [each.name for each in there.branches.list()] == [project.main, "child"]
     with world.app.app_context():
         assert world.branches.get("child").parent == "parent"
+
+
+def test_another_branch_that_is_called_main_is_known_by_its_id(
+    world: World, project: Project, make_world: MakeWorld, at: At
+) -> None:
+    """To an application on a branch, `main` is its own database: nobody can take the one for the other."""
+    own = world.branches.create("own", expires_in=None)
+    at(own).run("CREATE TABLE of_own (id integer)")
+    there = make_world("neon", name="there", url=sa.make_url(own.url), fill=False, **world.variables)
+
+    child = there.branches.create("child", parent=project.main)
+    bare = there.branches.create("bare", parent=project.main, data="empty")
+    at(child).run("CREATE TABLE of_child (id integer)")
+
+    assert (child.parent, bare.parent) == (project.main, project.main)
+    assert {each.name: each.parent for each in there.branches.list()} == {
+        project.main: None,
+        "child": project.main,
+        "bare": project.main,
+    }
+    assert there.branches.get(project.main).name == project.main
+    with pytest.raises(BranchNotFound, match="is the application's own database and no branch"):
+        there.branches.get("main")
+    with pytest.raises(BranchNotFound, match=f"there are: '{project.main}', "):
+        there.branches.get("nobody")
+    assert "of_child" in there.branches.diff("child")
+    assert "of_own" not in there.branches.diff("child")
+    assert "of_own" in there.branches.diff("child", "main")
+    tree = there.app.test_cli_runner().invoke(args=["branches", "list"]).stdout.splitlines()
+    assert [line.split()[0] for line in tree] == ["main", project.main, "child", "bare"]
+
+
+def test_a_branch_without_a_compute_is_listed(make_world: MakeWorld, places: Places) -> None:
+    """It can be seen, and not connected to; also where a bind goes there as another role."""
+    main = places.url("neon", "app_first")
+    project = places.projects["app"]
+    _add_role(project, "reader")
+    reader = sa.make_url(project.uri(role="reader")).set(drivername="postgresql+psycopg")
+    second = places.url("neon", "app_second")
+    world = make_world("neon", url=main, binds={"reader": reader, "second": second})
+    project.branch(name="asleep", compute=False)
+    runner = world.app.test_cli_runner()
+
+    (found,) = world.branches.list()
+
+    assert (found.name, found.url, dict(found.binds)) == ("asleep", "", {"reader": "", "second": ""})
+    assert "name='asleep'" in repr(found)
+    assert runner.invoke(args=["branches", "list"]).stdout.splitlines()[-1].split()[0] == "asleep"
+    (shown,) = json.loads(runner.invoke(args=["branches", "list", "--json"]).stdout)
+    assert (shown["name"], shown["url"]) == ("asleep", "")
+    with pytest.raises(BranchNotFound, match=r"has no compute to connect to: add one, or make another branch\.$"):
+        world.branches.get("asleep")

@@ -11,6 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 from tests.emulator.running import until
 
 from flask_branches import Branch, Branches, BranchesError, ConfigurationError, Refused, guard, urls
+from flask_branches.neon_client import NeonClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +124,21 @@ def test_neither_may_the_default_branch_nor_a_protected_one(
         branches.databases.close()
 
 
+def test_a_root_is_somebody_s_data_unless_it_is_ours(
+    world: World, require: Callable[..., Any], project: Project
+) -> None:
+    """An import, or a branch without rows by hand, has no parent that would have the same; our record tells of ours."""
+    mine = world.branches.create("mine", data="empty")
+    theirs = project.branch(name="theirs", init_source="schema-only")["branch"]
+    assert theirs.get("parent_id") is None
+
+    with pytest.raises(
+        Refused, match=r"leads to 'theirs', a root of the project .* and no copy: its data may be .* Make"
+    ):
+        require(project.uri(theirs["id"]))
+    assert (require(mine.url).name, require(mine.url).parent) == ("mine", "main")
+
+
 def test_nor_may_what_is_in_another_project(
     world: World, require: Callable[..., Any], places: Places, make_world: MakeWorld
 ) -> None:
@@ -200,9 +216,17 @@ def test_without_a_key_nobody_can_vouch_for_a_database_on_neon(connections: list
 
 @pytest.mark.parametrize("settings", [{}, {"NEON_API_KEY": "key", "NEON_PROJECT_ID": "old-violet-1"}])
 def test_nor_does_a_server_of_one_s_own_ask_a_database_on_neon(
-    connections: list[str], settings: dict[str, str]
+    connections: list[str], settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That it is another one is told by its address."""
+    """That it is another one is told by its address; who was to ask Neon is closed."""
+    closed: list[NeonClient] = []
+    close = NeonClient.close
+
+    def hear(client: NeonClient) -> None:
+        closed.append(client)
+        close(client)
+
+    monkeypatch.setattr(NeonClient, "close", hear)
     app = Flask("app")
     app.config.update(settings, BRANCHES_BACKEND="postgres", NEON_API_HOST="http://127.0.0.1:1")
     app.config.update(SQLALCHEMY_DATABASE_URI="postgresql+psycopg://u:p@127.0.0.1:1/d", BRANCHES_API_PATIENCE="1s")
@@ -213,6 +237,7 @@ def test_nor_does_a_server_of_one_s_own_ask_a_database_on_neon(
     with app.app_context(), pytest.raises(BranchesError):
         guard.require_branch(branches.databases, neon, "BRANCHES_URL")
     assert connections == []
+    assert len(closed) == (1 if settings else 0)
 
 
 def test_where_neon_does_not_answer_nothing_passes(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from flask_branches import Branch, BranchesError, BranchExists, BranchNotFound, MaskFailed, record
+from flask_branches import Branch, BranchesError, BranchExists, BranchNotFound, InvalidValue, MaskFailed, record
 from flask_branches.backends.neon import marks
 from flask_branches.branch import moment, now
 
@@ -93,6 +93,22 @@ def test_a_branch_that_only_looks_half_built_is_somebody_s(world: World, project
 
     assert world.branches.databases.sweep(dry_run=False) == []
     assert [each.name for each in world.branches.list()] == [f"{marks.HALF_BUILT}mine"]
+
+
+def test_a_name_like_that_of_what_is_half_built_is_refused(world: World, project: Project) -> None:
+    """One that has it all the same, and our annotation with that very name, is complete: it is listed, and stays."""
+    name = f"{marks.HALF_BUILT}mine"
+    with pytest.raises(InvalidValue, match=r"^A branch's name cannot begin with 'flask-branches-', as those do"):
+        world.branches.create(name)
+    assert [each["name"] for each in project.branches()] == ["main"]
+    made = record.made(name, parent="main", main=None, expires_at=None, place=world.backend.place or "")
+    body = {"branch": {"name": name}, "annotation_value": marks.annotation(made)}
+    project.client.post(f"{project.path}/branches", body)
+    project.settle()
+
+    assert world.branches.databases.sweep(dry_run=False) == []
+    assert world.branches.prune(dry_run=False) == []
+    assert [each.name for each in world.branches.list()] == [name]
 
 
 def test_masks_run_before_a_branch_has_its_name(make_world: MakeWorld, places: Places) -> None:

@@ -220,10 +220,15 @@ def test_a_branch_has_a_pooled_url(world: World, at: At) -> None:
     """With its own password and database."""
     branch = world.branches.create("mine")
 
-    pooled = world.backend.pooled(branch)
+    pooled = world.branches.pooled_url("mine")
 
+    assert pooled == world.backend.pooled(branch)
     assert at(pooled).texts() == ["first", "second"]
     assert sa.make_url(pooled).database == world.main.database
+    shown = world.app.test_cli_runner().invoke(args=["branches", "url", "mine", "--pooled"]).stdout
+    assert at(shown.strip()).texts() == ["first", "second"]
+    with pytest.raises(BranchNotFound, match="no branch 'nobody'"):
+        world.branches.pooled_url("nobody")
 
 
 def test_who_is_on_a_pooler_branches_by_the_direct_way() -> None:

@@ -56,6 +56,12 @@ def test_a_project_has_what_the_api_tells() -> None:
     assert ProjectInfo.of(PROJECT) == ProjectInfo("old-violet-1", "shop", None, None)
 
 
+@pytest.mark.parametrize("limit", [-1, 0, None])
+def test_a_plan_without_a_limit_has_none(limit: int | None) -> None:
+    """Paid plans tell a number that is no number of branches."""
+    assert ProjectInfo.of(PROJECT | {"owner": {"branches_limit": limit}}).branches_limit is None
+
+
 @pytest.mark.parametrize("kind", RAW)
 def test_what_comes_within_months_does_no_harm(kind: type[Any]) -> None:
     """Neither fields that are new, nor values of those that are known."""

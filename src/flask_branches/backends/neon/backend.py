@@ -126,7 +126,7 @@ class Neon:
         """The branch of that name, or id."""
         found = projects.look(self.client)
         main_id = self.main_id(found)
-        wanted = projects.named(listing.others(found.branches, main_id), name)
+        wanted = projects.named(listing.others(found.branches, main_id), name, listing.name_of)
         branch = next(each for each in listing.listed(found, self.main, main_id) if each.id == wanted.id)
         if not branch.url:
             raise BranchNotFound(f"The branch {name!r} has no compute to connect to: add one, or make another branch.")
@@ -222,8 +222,6 @@ class Neon:
 
     def located(self, branch: Branch, own: sa.URL) -> sa.URL:
         """Where a branch is for another role, database or driver than main's."""
-        if not branch.url:
-            return own._replace(host=None, port=None, password=None)
         url = sa.make_url(branch.url)
         if own.username == url.username or url.password is None:
             password = url.password
@@ -247,8 +245,8 @@ class Neon:
         """The id of a parent, and its name; it may be named by its id."""
         if parent is None or parent == MAIN:
             return self.main_id(), parent
-        found = projects.named(tuple(self.client.branches()), parent)
-        return found.id, found.name
+        found = projects.named(tuple(self.client.branches()), parent, listing.name_of)
+        return found.id, listing.name_of(found)
 
     def _require_free(self, name: str) -> None:
         if any(each.name == name for each in self.client.branches(search=name)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from flask_branches import neon_address, urls
@@ -10,6 +11,8 @@ from flask_branches.backends.neon import marks
 from flask_branches.errors import BranchNotFound, ConfigurationError, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import sqlalchemy as sa
 
     from flask_branches.neon_client import BranchInfo, EndpointInfo, NeonClient
@@ -84,17 +87,24 @@ def require_branch(project: Project, url: sa.URL, project_id: str) -> BranchInfo
     return found
 
 
-def named(branches: tuple[BranchInfo, ...], name: str) -> BranchInfo:
+def named(
+    branches: tuple[BranchInfo, ...], name: str, called: Callable[[BranchInfo], str] = attrgetter("name")
+) -> BranchInfo:
     """The branch of a name or, as Neon's own command line has it, of an id.
+
+    Args:
+        branches: those that may be meant.
+        name: which one.
+        called: gives the name of one; by default Neon's.
 
     Raises:
         BranchNotFound: where there is none; the message names those that there are.
     """
     for each in branches:
-        if each.name == name:
+        if called(each) == name:
             return each
     for each in branches:
         if each.id == name:
             return each
-    names = ", ".join(repr(each.name) for each in branches) or "none"
+    names = ", ".join(repr(called(each)) for each in branches) or "none"
     raise BranchNotFound(f"There is no branch {name!r}; there are: {names}.")
