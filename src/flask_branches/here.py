@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,7 @@ def place() -> str:
 @contextmanager
 def locked(what: str) -> Iterator[None]:
     """Hold a lock alone for the time of a block; it ends with its process, however that ends."""
-    with ExitStack() as held:
-        held.enter_context(file_lock(_file(what)))
+    with file_lock(_file(what)):
         yield
 
 

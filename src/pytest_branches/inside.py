@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -62,10 +63,7 @@ class Inside:
 
     def has(self, branch: Branch) -> bool:
         """Whether a branch is a copy that was made here."""
-        default = self._there.default
-        return branch.backend == default.name and default.is_main(
-            sa.make_url(branch.url).set(database=default.main.database)
-        )
+        return branch.id in self._made
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -79,9 +77,7 @@ def _databases(branch: Branch, connect_args: Mapping[str, Any]) -> databases.Dat
         same = urls.key(url)
         if same in found:
             there = found[same]
-            found[same] = databases.Database(
-                (*there.keys, key), there.backend, there.connect_args, (), {**there.own, key: url}
-            )
+            found[same] = replace(there, keys=(*there.keys, key), own={**there.own, key: url})
         else:
             passed = dict(connect_args) if urls.backend_of(url) == "postgres" else {}
             found[same] = databases.Database((key,), configured.backend_for(url, passed), passed)

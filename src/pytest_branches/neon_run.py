@@ -231,8 +231,12 @@ class NeonRun:
     def _undone_on_error(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
-            self.end()
+        except BaseException as error:
+            try:
+                self.end()
+            except BranchesError as failure:
+                if isinstance(error, BranchesError):  # both in one line, the reason first
+                    error.args = (f"{error} {failure}",)
             raise
 
 
