@@ -6,6 +6,7 @@ Where a value comes from, first wins: keyword, process environment, ``.env`` in 
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,7 +14,8 @@ import sqlalchemy as sa
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flask_branches import BranchesError, neon_lookup, neon_settings
+from flask_branches import BranchesError, neon_lookup
+from flask_branches import config as branches_config
 from questions import settings_files, urls
 from questions.settings_files import ConfigError, variable
 
@@ -211,7 +213,7 @@ class NeonConfig(PostgresConfig):
         if self.database_url is not None:
             return self
         try:
-            neon = neon_settings.read(self.for_branches.get)
+            neon = branches_config.read_neon(lambda name: self.for_branches.get(name) or os.environ.get(name))
             assert neon is not None  # noqa: S101  for mypy: without a key these settings are refused
             found = self._encrypted(self._right_kind(SecretStr(neon_lookup.database_url(neon))))
         except BranchesError as error:
