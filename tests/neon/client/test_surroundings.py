@@ -94,7 +94,7 @@ def test_what_is_not_installed_is_told(
 ) -> None:
     """With the command that installs it."""
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'questions\[neon\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install httpx2 stamina\."):
         connect("http://127.0.0.1:1")
 
 

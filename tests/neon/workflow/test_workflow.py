@@ -189,7 +189,9 @@ def test_every_step_is_given_what_it_reads_and_no_more() -> None:
 
     assert read - written == {"GITHUB_API_URL", "GITHUB_REPOSITORY"}
     assert {line for each in with_key for line in LINES if line in each} == {OPEN, SUITE, DIFF, CLOSE}
-    assert [each for each in with_key if "if: steps.where.outputs.database == 'neon'\n" not in each] == with_key[-1:]
+    assert [each for each in with_key if "steps.where.outputs.database == 'neon'" not in each] == with_key[-1:]
+    even_so = "if: ${{ !cancelled() && steps.where.outputs.database == 'neon' }}"  # where a test has failed
+    assert [line for each in steps if even_so in each for line in LINES if line in each] == [DIFF, COMMENT]
     assert [COMMENT in each for each in steps if "github.token" in each] == [True]
     assert "if: github.event.action == 'closed' && github.event.pull_request.head.repo.full_name == " in TEXT
     assert "  group: pull-request-${{ github.event.number }}\n" in TEXT
