@@ -54,7 +54,7 @@ def read(app_config: Mapping[str, Any], environ: Mapping[str, str] | None = None
     refuse_unknown("the application's configuration", app_config)
     refuse_unknown("the environment", environ)
 
-    def find(name: str) -> Any:  # noqa: ANN401  of any type; who asked checks it
+    def find(name: str) -> object:
         value = app_config.get(name)
         return (environ.get(name) or None) if value is None or value == "" else value
 
@@ -66,7 +66,7 @@ def read(app_config: Mapping[str, Any], environ: Mapping[str, str] | None = None
     )
 
 
-def read_neon(find: Callable[[str], Any]) -> NeonSettings | None:
+def read_neon(find: Callable[[str], object]) -> NeonSettings | None:
     """How Neon is asked; None where no key or no project is set.
 
     Args:
@@ -92,7 +92,7 @@ def refuse_unknown(source: str, names: Iterable[str]) -> None:
             raise ConfigurationError(f"{name} in {source} is not a setting. {meant}")
 
 
-def check_backend(name: str | None, what: str = f"{PREFIX}BACKEND") -> str | None:
+def check_backend(name: object, what: str = f"{PREFIX}BACKEND") -> str | None:
     """The name of a backend that there is, or None.
 
     Raises:
@@ -103,10 +103,12 @@ def check_backend(name: str | None, what: str = f"{PREFIX}BACKEND") -> str | Non
     raise ConfigurationError(f"{what} names the backend {name!r}: there are {', '.join(BACKENDS)}.")
 
 
-def _span(find: Callable[[str], Any], name: str) -> timedelta | None:
+def _span(find: Callable[[str], object], name: str) -> timedelta | None:
     value = find(f"{PREFIX}{name}")
+    if value is None:
+        return None
     try:
-        return None if value is None else duration(value, f"{PREFIX}{name}")
+        return duration(value if isinstance(value, timedelta) else str(value), f"{PREFIX}{name}")
     except InvalidValue as error:
         raise ConfigurationError(str(error)) from None
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask_branches import emptying
 from flask_branches.backends.postgres_errors import sqlstate
 from flask_branches.errors import MaskFailed
-from flask_branches.tables import NO_RIGHTS, Target, of, run
+from flask_branches.tables import NO_RIGHTS, Target, count, of, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ class Masking:
         names = _names(target, columns)
         with self._told(names):
             changed = run(connection, f"UPDATE {target.quoted} SET {changes}").rowcount  # noqa: S608  masks are the application's own SQL
-            there = run(connection, f"SELECT count(*) FROM {target.quoted}").scalar_one()  # noqa: S608  quoted by SQLAlchemy
+            there = count(connection, target.quoted)
         if changed != there:
             raise self._failed(names, f"{changed} of {there} rows were changed", "See what keeps the others.")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from flask_branches.neon_client import Access
 
-    Find = Callable[[str], Any]
+    Find = Callable[[str], object]
 
 NAMES = ("NEON_API_KEY", "NEON_PROJECT_ID", "NEON_API_HOST", "NEON_BRANCH", "NEON_DATABASE", "NEON_ROLE")
 MISSING = (
@@ -48,12 +48,13 @@ def read(find: Find, *, timeout: timedelta | None = None, patience: timedelta | 
         return None
     from flask_branches.neon_client import Access
 
-    chosen = {"api_host": _text(find, "NEON_API_HOST"), "timeout": timeout, "patience": patience}
+    access = Access(_secret(find("NEON_API_KEY")), str(find("NEON_PROJECT_ID")))
     return NeonSettings(
-        Access(
-            _secret(find("NEON_API_KEY")),
-            str(find("NEON_PROJECT_ID")),
-            **{key: value for key, value in chosen.items() if value is not None},
+        replace(
+            access,
+            api_host=_text(find, "NEON_API_HOST") or access.api_host,
+            timeout=timeout or access.timeout,
+            patience=patience or access.patience,
         ),
         _text(find, "NEON_BRANCH"),
         _text(find, "NEON_DATABASE"),
@@ -61,7 +62,7 @@ def read(find: Find, *, timeout: timedelta | None = None, patience: timedelta | 
     )
 
 
-def _text(find: Find, name: str) -> Any:  # noqa: ANN401  a text or None
+def _text(find: Find, name: str) -> str | None:
     value = find(name)
     return str(value) if value else None
 

@@ -173,14 +173,19 @@ class Course:
             return
         try:
             self._keep(branch, failed=failed)
-            run.delete_all_of(worker, crashed=crashed)
+        except BranchesError as error:
+            self._complain(error, f"{branch.name} could not be kept")
+        try:
+            if crashed:
+                run.doubt()
+            run.delete_all_of(worker)
         except BranchesError as error:
             self._complain(error)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: Exception, what: str = "what is left of the run could not be deleted") -> None:
         if str(error) != self._complaint:
             self._complaint = str(error)
-            sys.stderr.write(f"branches: what is left of the run could not be deleted: {error}\n")
+            sys.stderr.write(f"branches: {what}: {error}\n")
 
     def _keep(self, branch: Branch, *, failed: bool) -> bool:
         from flask_branches.branch import written

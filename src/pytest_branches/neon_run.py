@@ -38,13 +38,15 @@ class NeonRun:
         plan: what is tested on.
         there: where its branches are made.
         run: its name; a new one where it begins here.
+        own_branches: whether a test of this process is going to ask for a branch of its own.
     """
 
     server: str | None = None
     outlives_its_process = True
 
-    def __init__(self, plan: Plan, there: Databases, run: str | None = None) -> None:
+    def __init__(self, plan: Plan, there: Databases, run: str | None = None, *, own_branches: bool = False) -> None:
         self.plan = plan
+        self._own_branches = own_branches
         self.name = run or secrets.token_hex(4)
         self._there = there
         self._backend = neon_of(there)
@@ -92,11 +94,11 @@ class NeonRun:
             return self._made(f"test-{self.name}-{worker}", worker)
         return coming.result()
 
-    def prepared(self, branch: Branch, *, own_branches: bool) -> Branch:
+    def prepared(self, branch: Branch) -> Branch:
         """The branch of this process, migrated here: so all workers do that at the same time."""
         migrating.migrate(self.plan.app, branch, self.plan.root)
         self._outer = branch
-        if own_branches:
+        if self._own_branches:
             inside = self._inside_of(branch)
             if inside.size() <= _LARGE_BYTES:
                 inside.keep_a_template()
@@ -131,10 +133,12 @@ class NeonRun:
         self._mine.pop(branch.id, None)
         return kept
 
-    def delete_all_of(self, worker: str, *, crashed: bool) -> None:
-        """Delete what a worker has had; one that has crashed may have made more than is known here."""
-        self._crashed |= crashed
-        self._doubtful |= crashed
+    def doubt(self) -> None:
+        """A worker has crashed, and may have made more than is known here."""
+        self._crashed = self._doubtful = True
+
+    def delete_all_of(self, worker: str) -> None:
+        """Delete what a worker has had."""
         for each in list(self._mine.values()):
             if each.labels.get(WORKER) == worker:
                 self.delete(each)
@@ -266,7 +270,7 @@ class SharedNeonRun(NeonRun):
         assert self._inside is not None  # noqa: S101  for mypy: `begin` or `join` comes first
         return self._inside.copy(worker, self._expiry())
 
-    def prepared(self, branch: Branch, *, own_branches: bool) -> Branch:  # noqa: ARG002  any number can be copied
+    def prepared(self, branch: Branch) -> Branch:
         """The database of this process, which is a copy of what was migrated."""
         return branch
 
@@ -276,7 +280,7 @@ class SharedNeonRun(NeonRun):
         assert self.shared is not None  # noqa: S101  for mypy: `begin` or `join` comes first
         return replace(branch, name=kept_name(self.shared.name))
 
-    def delete_all_of(self, worker: str, *, crashed: bool) -> None:
+    def delete_all_of(self, worker: str) -> None:
         """Nothing: it goes with the branch."""
 
     def end(self) -> None:

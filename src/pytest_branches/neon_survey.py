@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
 def databases(plan: Plan) -> Databases:
     """The databases of a run on Neon; nothing is asked."""
-    assert plan.neon is not None  # noqa: S101  for mypy: a plan on Neon has its settings
     with plan.app.app_context():
         masks = plan.app.extensions["branches"].config.masks
-    if plan.looks_up_main:
-        assert plan.main is not None  # noqa: S101  for mypy: it is looked up before
-        return configured.on_neon(plan.app, plan.main, plan.neon, masks)
+    if plan.main is not None:
+        return configured.on_neon(plan.app, plan.main, plan.neon_settings, masks)
     return configured.of_app(plan.app, None, masks, plan.neon)
 
 
@@ -79,8 +77,7 @@ def _decided(plan: Plan, there: Databases) -> Plan:
 def _looked_up(plan: Plan) -> sa.URL:
     from flask_branches.neon_lookup import database_url
 
-    assert plan.neon is not None  # noqa: S101  for mypy, as above
-    return urls.parsed(database_url(plan.neon))
+    return urls.parsed(database_url(plan.neon_settings))
 
 
 def _require_parent(plan: Plan, branches: tuple[BranchInfo, ...], main_id: str) -> None:

@@ -115,7 +115,7 @@ class Part:
             else:
                 branch = run.worker_branch(MASTER)
             self._hand_out(branch)
-            self._branch = run.prepared(branch, own_branches=self.wants_own_branches)
+            self._branch = run.prepared(branch)
             if self.plan.module is not None:
                 from flask_branches.binding import bound
 
@@ -277,7 +277,7 @@ class Part:
         if self.plan.shared or sent.get("shared"):
             shared = from_input(sent["shared"]) if sent else None
             return SharedNeonRun(self.plan, there, sent.get("run"), shared)
-        return NeonRun(self.plan, there, sent.get("run"))
+        return NeonRun(self.plan, there, sent.get("run"), own_branches=self.wants_own_branches)
 
 
 _PART = pytest.StashKey[Part]()

@@ -76,6 +76,17 @@ class Plan:
         """Whether Neon makes the run's branches."""
         return self.backend == "neon" and self.kind == "own"
 
+    @property
+    def neon_settings(self) -> NeonSettings:
+        """How Neon is asked, by a run that has to ask.
+
+        Raises:
+            ConfigurationError: where that is not set.
+        """
+        if self.neon is None:
+            raise ConfigurationError(f"{self.backend_from or 'BRANCHES_BACKEND'} is neon. {neon_settings.MISSING}")
+        return self.neon
+
     def describe(self) -> str:
         """One line for the report's header."""
         if self.kind == "existing" and self.url is not None:
@@ -205,8 +216,8 @@ def _on_existing(config: pytest.Config, plan: Plan, existing: options.Option) ->
 
 
 def _on_branches(config: pytest.Config, plan: Plan, own: sa.Engine) -> Plan:
-    if plan.backend == "neon" and plan.neon is None:
-        raise ConfigurationError(f"{plan.backend_from} is neon. {neon_settings.MISSING}")
+    if plan.backend == "neon":
+        _ = plan.neon_settings  # without which it says so
     parent, why = _parent(config, plan, own)
     if plan.backend == "neon":
         return replace(plan, parent=parent, why=why, looks_up_main=not _is_of_kind(plan, own))

@@ -95,7 +95,7 @@ class Run:
         self._copies = Databases(there.all, {})
         self._stack.callback(there.close)
 
-    def prepared(self, branch: Branch, *, own_branches: bool) -> Branch:  # noqa: ARG002  that counts where there is no template
+    def prepared(self, branch: Branch) -> Branch:
         """The branch of this process, ready for its tests: it is a copy of what was migrated."""
         return branch
 
@@ -117,7 +117,10 @@ class Run:
         """Let a branch outlive the run, until it expires."""
         return self._there.update(branch, self._expiry(), {})
 
-    def delete_all_of(self, worker: str, *, crashed: bool) -> None:  # noqa: ARG002  that counts where looking is expensive
+    def doubt(self) -> None:
+        """A worker has crashed: what it has made is looked for in any case."""
+
+    def delete_all_of(self, worker: str) -> None:
         """Delete whatever a worker has left behind."""
         for each in self._there.branches():
             if each.labels.get(RUN) == self.name and each.labels.get(WORKER) == worker:

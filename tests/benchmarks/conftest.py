@@ -6,6 +6,8 @@ import importlib.util
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +59,27 @@ def service() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def pytest_in(working_directory: Path) -> Callable[..., str]:
+    """Run pytest for real in a folder, with the plugins that are named; gives what it says."""
+    # As everywhere but where bytecode is switched off: what has been imported once is not compiled again.
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(working_directory / "compiled")}
+
+    def run(folder: Path, *arguments: str, **variables: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+            cwd=folder,
+            env={**os.environ, **compiled, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
@@ -74,9 +71,8 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def session(working_directory: Path) -> Callable[..., str]:
-    """Run pytest for real on the guests' application; gives what it says."""
-    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(working_directory / "compiled")}
+def session(working_directory: Path, pytest_in: Callable[..., str]) -> Callable[..., str]:
+    """Run pytest on the guests' application; gives what it says."""
     folder = working_directory / "guests"
     shutil.copytree(APPS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "pytest.ini").write_text("[pytest]\nbranches_app = guests:create_app\n")
@@ -84,18 +80,8 @@ def session(working_directory: Path) -> Callable[..., str]:
     (folder / "test_it.py").write_text(_TESTS)
 
     def run(*arguments: str, many: int = 1, **variables: str) -> str:
-        chosen = ["-p", "pytest_branches.plugin", "-p", "xdist"]
-        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "MANY": str(many)}
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *arguments],
-            cwd=folder,
-            env={**os.environ, **compiled, **alone, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
+        plugins = ["-p", "pytest_branches.plugin", "-p", "xdist"]
+        return pytest_in(folder, *plugins, *arguments, MANY=str(many), **variables)
 
     return run
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,10 +42,8 @@ def app():
 
 
 @pytest.fixture
-def session(kind: str, working_directory: Path) -> Callable[..., None]:
-    """Run pytest for real in a folder, with one test, on the application with its migrations."""
-    # As everywhere but where bytecode is switched off: what has been imported once is not compiled again.
-    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(working_directory / "compiled")}
+def session(kind: str, pytest_in: Callable[..., str]) -> Callable[..., None]:
+    """Run pytest in a folder, with one test, on the application with its migrations."""
 
     def run(folder: Path, *, plugin: bool = True, **variables: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -56,16 +51,7 @@ def session(kind: str, working_directory: Path) -> Callable[..., None]:
         (folder / "conftest.py").write_text(_ON_A_BRANCH if plugin else _ON_NOTHING)
         (folder / "test_it.py").write_text(_TEST)
         chosen = ["-p", "pytest_branches.plugin"] if plugin else []
-        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "QUESTIONS_CONFIG": kind}
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
-            cwd=folder,
-            env={**os.environ, **compiled, **alone, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+        pytest_in(folder, *chosen, QUESTIONS_CONFIG=kind, **variables)
 
     return run
 

@@ -7,7 +7,6 @@ from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
-import sqlalchemy as sa
 from tests.branches.worlds import not_on_neon
 
 from flask_branches import Branch, BranchExists, BranchNotFound, InvalidValue
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 
     At = Callable[[str | Branch], Client]
     MakeWorld = Callable[..., World]
-
-
-def _tables(url: str) -> list[str]:
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        return sorted(sa.inspect(connection).get_table_names())
 
 
 def test_neither_a_branch_nor_its_parent_sees_the_other_s_writes(two: World, at: At) -> None:
@@ -58,12 +51,12 @@ def test_a_branch_of_a_branch(world: World, at: At) -> None:
     assert world.texts() == ["first", "second"]
 
 
-def test_from_empty_a_branch_has_not_even_a_table(two: World) -> None:
+def test_from_empty_a_branch_has_not_even_a_table(two: World, at: At) -> None:
     """Nothing is copied, from the binds neither; the parent is nobody."""
     branch = two.branches.create(parent="empty")
 
     assert branch.parent is None
-    assert _tables(branch.url) == _tables(branch.binds["second"]) == []
+    assert at(branch).tables() == at(branch.binds["second"]).tables() == []
 
 
 def test_without_data_a_branch_has_the_schema_alone(two: World, at: At) -> None:
@@ -114,7 +107,7 @@ def test_a_reset_branch_has_its_parent_s_present_data_at_the_same_url(two: World
     assert again == branch == two.branches.get("mine")
     assert at(branch).texts() == ["first", "second", "later"]
     assert at(branch.binds["second"]).texts("tag") == ["red", "green", "late"]
-    assert _tables(branch.url) == ["note"]
+    assert at(branch).tables() == ["note"]
 
 
 def test_an_expiration_is_put_off_for_all_databases_of_a_branch(two: World, at: At) -> None:
@@ -144,7 +137,7 @@ def test_what_began_empty_is_reset_to_nothing(world: World, at: At) -> None:
 
     world.branches.reset("mine")
 
-    assert _tables(branch.url) == []
+    assert at(branch).tables() == []
 
 
 @not_on_neon("a parent is not deleted before its children")

@@ -119,6 +119,12 @@ class Client:
             result = connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
             return [tuple(row) for row in result] if result.returns_rows else []
 
+    def tables(self) -> list[str]:
+        """The names of all tables."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return sorted(sa.inspect(connection).get_table_names())
+
     def texts(self, table: str = "note") -> list[str]:
         """What is in a table."""
         return [text for (text,) in self.run(f"SELECT text FROM {table} ORDER BY id")]  # noqa: S608

@@ -177,6 +177,22 @@ class ByName:
         raise NotSupported(f"The branch {branch.name!r} has no connection pooler, only those of Neon have one.")
 
 
+class ByBlock:
+    """What is the same for all backends that make a branch in a block."""
+
+    def create(
+        self: Backend,
+        record: Record,
+        *,
+        at: PointInTime | None = None,
+        prepare: Prepare | None = None,
+        force: bool = False,
+    ) -> Branch:
+        """The block alone; see :meth:`Backend.creating`."""
+        with self.creating(record, at=at, prepare=prepare, force=force) as branch:
+            return branch
+
+
 def not_found(name: str, there: list[Branch]) -> BranchNotFound:
     """That there is no branch of a name, with the names that there are."""
     names = ", ".join(repr(each.name) for each in there) or "none"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from flask_branches.isolation.words import words
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,14 +26,14 @@ _SPELT = {
 }
 
 # Those that answer with their value, and do nothing else when they are asked.
-_KNOWN = frozenset(
+_KNOWN = words(
     """
     analysis_limit application_id auto_vacuum automatic_index busy_timeout cache_size cell_size_check
     checkpoint_fullfsync defer_foreign_keys encoding foreign_keys fullfsync hard_heap_limit ignore_check_constraints
     journal_mode journal_size_limit legacy_alter_table locking_mode max_page_count mmap_size page_size query_only
     read_uncommitted recursive_triggers reverse_unordered_selects secure_delete soft_heap_limit synchronous
     temp_store threads trusted_schema user_version wal_autocheckpoint writable_schema
-    """.split()  # noqa: SIM905  a list of them would fill a page
+    """
 )
 _BEFORE = {"foreign_keys", "synchronous", "temp_store"}
 _SWITCH = {"on": "1", "yes": "1", "true": "1", "off": "0", "no": "0", "false": "0"}

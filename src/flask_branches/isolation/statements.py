@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flask_branches.isolation.words import words
+
 
 class Effect(enum.IntEnum):
     """From harmless to impossible."""
@@ -47,11 +49,11 @@ _COLUMNS = re.compile(
 )
 _OF_A_TABLE = re.compile(r"\s*COPY\s+[\w.]", re.IGNORECASE)
 _PRAGMA = re.compile(r"\s*PRAGMA\s+(?:\w+\s*\.\s*)?(\w+)\s*([=(]?)", re.IGNORECASE)
-_ASKING = frozenset(
+_ASKING = words(
     """
     foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info
     table_list table_xinfo
-    """.split()  # noqa: SIM905  a list of them would fill a page
+    """
 )
 _WORKING = frozenset({"incremental_vacuum", "optimize", "wal_checkpoint"})
 
@@ -83,7 +85,7 @@ _FORBIDDEN = (
 )
 
 # Words before a parenthesis that call nothing, and functions that change nothing.
-_HARMLESS = frozenset(
+_HARMLESS = words(
     """
     abs acos age all and any any_value array array_agg array_append array_cat array_dims array_length array_lower
     array_ndims array_position array_positions array_prepend array_remove array_replace array_sample array_shuffle
@@ -124,7 +126,7 @@ _HARMLESS = frozenset(
     tsvector_to_array typeof unaccent unicode union unixepoch unnest upper upper_inc using uuidv4 uuidv7 values
     var_pop var_samp varchar variance version websearch_to_tsquery when where width_bucket window with within
     word_similarity xmlagg
-    """.split()  # noqa: SIM905  a list of them would fill a page
+    """
 )
 
 

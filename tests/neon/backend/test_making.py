@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     MakeWorld = Callable[..., World]
 
 
-def _tables(url: str) -> list[str]:
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        return sorted(sa.inspect(connection).get_table_names())
-
-
 def _point(world: World, what: str) -> str:
     with world.db.engine.connect() as connection:
         return str(connection.exec_driver_sql(f"SELECT {what}").scalar_one())
@@ -150,11 +144,11 @@ def test_a_branch_without_rows_is_a_root_with_the_revision(two: World, places: P
         two.branches.reset("bare")
 
 
-def test_from_empty_there_is_no_table(two: World) -> None:
+def test_from_empty_there_is_no_table(two: World, at: At) -> None:
     """In none of the databases; it cannot be reset, since Neon knows nothing that it came from."""
     branch = two.branches.create("bare", parent="empty")
 
-    assert _tables(branch.url) == _tables(branch.binds["second"]) == []
+    assert at(branch).tables() == at(branch.binds["second"]).tables() == []
     assert two.branches.get("bare").parent is None
     with pytest.raises(NotSupported, match=r"is a root on Neon, with no parent to be reset to: make another\.$"):
         two.branches.reset("bare")

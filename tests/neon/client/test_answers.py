@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 PAGE = b"<!DOCTYPE html><html><body>secret</body></html>"
 HTML = {"Content-Type": "text/html"}
-ID = "br-a-b-c"
-URI = "postgresql://me:secret@host/db"
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from flask_branches.neon_client import NeonClient
 
-PAGE = b"<!DOCTYPE html><html><body>secret</body></html>"
-HTML = {"Content-Type": "text/html"}
-ID = "br-a-b-c"
 URI = "postgresql://me:secret@host/db"
 
 

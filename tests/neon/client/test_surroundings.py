@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
     from flask_branches.neon_client import NeonClient
 
-PAGE = b"<!DOCTYPE html><html><body>secret</body></html>"
-HTML = {"Content-Type": "text/html"}
-ID = "br-a-b-c"
-URI = "postgresql://me:secret@host/db"
-
 
 @pytest.mark.parametrize("proxy", ["HTTP_PROXY", "ALL_PROXY", "http_proxy"])
 def test_no_proxy_sees_what_stays_on_this_machine(
@@ -149,7 +144,7 @@ def test_a_uri_that_is_none_is_not_handed_on(
 ) -> None:
     """A branch that cannot be connected to is no branch."""
     with pytest.raises(NeonError, match="'uri'"):
-        connect(stub((200, {"uri": value})).host).connection_uri(ID, database="a", role="b")
+        connect(stub((200, {"uri": value})).host).connection_uri("br-a-b-c", database="a", role="b")
 
 
 def test_a_branch_can_be_written_as_json() -> None:

@@ -119,6 +119,15 @@ class Production:
         return found
 
 
+def crowded(emulator: Emulator, others: int) -> Production:
+    """A production in a project that has other branches beside it."""
+    made = Production(emulator, emulator.client().project())
+    made.fill()
+    for number in range(others):
+        made.neon.branch(name=f"branch {number}", compute=False)
+    return made
+
+
 def lead(project: projects.Project, production: Production) -> None:
     """Let a project's runs find production."""
     for name, value in production.variables.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from tests.neon.runs.guests import Production, lead
+from tests.neon.runs.guests import Production, crowded, lead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,12 +154,7 @@ def test_what_may_not_be_tested_on(guests: Project, production: Production, emul
 
 def test_a_plan_that_is_full(guests: Project, own_emulator: Callable[..., Emulator]) -> None:
     """How many there are, how many may be, and what to do."""
-    emulator = own_emulator("--plan", "free")
-    production = Production(emulator, emulator.client().project())
-    production.fill()
-    lead(guests, production)
-    for number in range(9):
-        production.neon.branch(name=f"branch {number}", compute=False)
+    lead(guests, crowded(own_emulator("--plan", "free"), others=9))
 
     said = guests.refused()
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.neon.runs.guests import ROWS, Production, lead
+from tests.neon.runs.guests import ROWS, Production, crowded, lead
 from tests.neon.runs.test_runs import OWN
 
 if TYPE_CHECKING:
@@ -27,20 +27,16 @@ TESTS = f"""
 
 
 @pytest.fixture
-def crowded(guests: Project, own_emulator: Callable[..., Emulator]) -> Production:
+def full(guests: Project, own_emulator: Callable[..., Emulator]) -> Production:
     """A production in a project that has room for one more branch."""
-    emulator = own_emulator("--plan", "free")
-    production = Production(emulator, emulator.client().project())
-    production.fill()
+    production = crowded(own_emulator("--plan", "free"), others=8)
     lead(guests, production)
-    for number in range(8):
-        production.neon.branch(name=f"branch {number}", compute=False)
     return production
 
 
-def test_each_worker_has_a_database_in_one_branch(guests: Project, crowded: Production) -> None:
+def test_each_worker_has_a_database_in_one_branch(guests: Project, full: Production) -> None:
     """The header says so, and why; the branch is gone afterwards, and production as it was."""
-    before = crowded.dump()
+    before = full.dump()
     guests.files(test_guests=TESTS, test_own=OWN)
 
     result = guests.run("-n2", "-rP", "-p", "no:randomly")
@@ -53,18 +49,18 @@ def test_each_worker_has_a_database_in_one_branch(guests: Project, crowded: Prod
     assert {worker for worker, _, _ in places} == {"gw0", "gw1"}
     assert len({host for _, host, _ in places}) == 1
     assert len({database for _, _, database in places}) == 2
-    assert len(crowded.branches()) == 8
-    assert crowded.dump() == before
+    assert len(full.branches()) == 8
+    assert full.dump() == before
 
 
-def test_one_that_is_kept_keeps_the_branch(guests: Project, crowded: Production) -> None:
+def test_one_that_is_kept_keeps_the_branch(guests: Project, full: Production) -> None:
     """Until it expires, and its URL leads there."""
     guests.files(test_guests="def test_fails(app, branch): assert False")
 
     result = guests.run("-n2", "--branches-keep=failed")
 
     result.assert_outcomes(failed=1)
-    (kept,) = [each for each in crowded.branches() if each["name"].startswith("kept-test-")]
+    (kept,) = [each for each in full.branches() if each["name"].startswith("kept-test-")]
     assert kept["expires_at"] is not None
     where = "postgresql*://neondb_owner:[*][*][*]@127.0.0.1:*/neondb__gw?[?]*"
     result.stdout.fnmatch_lines([f"kept {kept['name']} until *: {where}"])

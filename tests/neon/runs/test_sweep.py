@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.neon.runs.sweeping import (
     FAULTS,
+    KEEPING,
     PATIENCE,
     POINTS,
     REQUESTS,
     TABLE,
     TIMEOUT,
-    WORKERS,
     Sweep,
     Table,
     require_good_end,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.neon.runs.guests import Production
     from tests.plugin.projects import Project
 
@@ -31,30 +33,42 @@ ONE_EACH = {
     "endpoints": "524 in HTML",
     "create": "closed after the work",
     "operations": "late, after the work",
+    "uri": "500",
     "delete": "closed before the work",
 }
 
 
 @pytest.fixture
-def sweep(guests: Project, production: Production, request: pytest.FixtureRequest) -> Sweep:
+def sweep(guests: Project, production: Production, request: pytest.FixtureRequest) -> Iterator[Sweep]:
     """A project that is impatient."""
     guests.variable("BRANCHES_API_TIMEOUT", f"{TIMEOUT}s")
     guests.variable("BRANCHES_API_PATIENCE", f"{PATIENCE}s")
     table = request.config.stash.setdefault(TABLE, Table())
     production.neon.client.control("DELETE", "requests", status=204)
-    return Sweep(guests, production, table)
+    roles = f"{production.neon.path}/branches/{production.neon.main}/roles"
+    production.neon.client.post(roles, {"role": {"name": "reader"}})  # so that a branch is told without its URI
+    production.neon.settle()
+    yield Sweep(guests, production, table)
+    production.clear()
+    production.neon.client.delete(f"{roles}/reader")
 
 
-def test_what_is_swept_is_what_a_run_asks(sweep: Sweep) -> None:
+@pytest.mark.parametrize("request_", ["", "rename"])
+def test_what_is_swept_is_what_a_run_asks(sweep: Sweep, request_: str) -> None:
     """Every request of an undisturbed run, by method, route and number, is one of the points."""
-    process = sweep.project.start(f"-n{WORKERS}", plugins=())
+    sweep.production.neon.client.control("DELETE", "requests", status=204)
+    process = sweep.start(request_)
     require_good_end(process.wait(), sweep.project.said())
 
     asked = sweep.production.neon.client.control("GET", "requests")["requests"]
     found = Counter((each["method"], _route(each["path"])) for each in asked)
-    polls = found.pop(("GET", "/projects/*/operations"))
-    expected = {(method, path): often for method, path, often in REQUESTS.values()}
-    assert polls >= expected.pop(("GET", "/projects/*/operations"))
+    expected: Counter[tuple[str, str]] = Counter()
+    for method, path, often in [*REQUESTS.values(), *(KEEPING.values() if request_ else [])]:
+        expected[method, path] += often
+    if request_:
+        del expected["DELETE", "/projects/*/branches/*"]
+    # How often operations are asked after depends on how long they take.
+    assert found.pop(("GET", "/projects/*/operations")) >= expected.pop(("GET", "/projects/*/operations"))
     assert found == expected
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from flask_branches import here, neon_address, urls
+from flask_branches.backends import ByBlock
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.backends.neon import listing, making, marks, waking
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 256
 
 
-class Neon:
+class Neon(ByBlock):
     """Branches of a database that is on one of Neon's branches.
 
     Args:
@@ -72,13 +73,6 @@ class Neon:
             endpoints = self.client.endpoints() if project is None else list(project.endpoints)
             self._main_id = projects.main_of(endpoints, self.main, self.project_id)
         return self._main_id
-
-    def create(
-        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
-    ) -> Branch:
-        """Ask for a branch, and wait until it answers; see :class:`~flask_branches.backends.Backend`."""
-        with self.creating(record, at=at, prepare=prepare, force=force) as branch:
-            return branch
 
     @contextmanager
     def creating(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask_branches import urls
+from flask_branches.backends import ByBlock
 from flask_branches.backends.neon import making, waking
 from flask_branches.branch import MAIN
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from flask_branches.record import Record
 
 
-class Beside:
+class Beside(ByBlock):
     """Branches of a database beside another one's: Neon branches both at once.
 
     Args:
@@ -46,13 +47,6 @@ class Beside:
     def place(self) -> str:
         """Where the first one's locks hold."""
         return self._first.place
-
-    def create(
-        self, record: Record, *, at: PointInTime | None = None, prepare: Prepare | None = None, force: bool = False
-    ) -> Branch:
-        """The first one makes the branch, and this database of it is still to be prepared."""
-        with self.creating(record, at=at, prepare=prepare, force=force) as branch:
-            return branch
 
     @contextmanager
     def creating(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import emptying, ours, urls
+from flask_branches import databases, emptying, urls
 from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
-from flask_branches.backends.postgres_errors import is_final, told
-from flask_branches.errors import ConfigurationError
+from flask_branches.backends.postgres_errors import is_final
+from flask_branches.errors import ConfigurationError, DatabaseFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping
 
     from sqlalchemy.engine import Connection
 
@@ -34,22 +32,27 @@ def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) 
         patience: in seconds.
 
     Raises:
+        ConfigurationError: where the connection leads elsewhere.
         DatabaseFailed: where it refuses, or does not answer in time.
     """
-    limit = time.monotonic() + patience
-    pause = _FIRST_PAUSE
-    while True:
-        try:
-            with told(url), connected(url, connect_args) as connection:
-                _require_there(connection, url)
-                connection.execute(sa.select(1))
-        except Exception as error:
-            if is_final(error.__cause__) or time.monotonic() + pause > limit:
-                raise
-            time.sleep(pause)  # a proxy tells nobody when a compute is there
-            pause = min(pause * 2, _LONGEST_PAUSE)
-        else:
-            return
+    import stamina
+
+    patient = {"connect_timeout": _CONNECT_SECONDS} if "connect_timeout" not in url.query else {}
+    for attempt in stamina.retry_context(
+        on=_may_answer_yet,
+        attempts=None,
+        timeout=patience,
+        wait_initial=_FIRST_PAUSE,
+        wait_max=_LONGEST_PAUSE,
+        wait_jitter=0,
+    ):
+        with attempt, databases.connected(url, {**patient, **connect_args}) as connection:
+            _require_there(connection, url)
+            connection.execute(sa.select(1))
+
+
+def _may_answer_yet(error: Exception) -> bool:
+    return isinstance(error, DatabaseFailed) and not is_final(error.__cause__)
 
 
 def _require_there(connection: Connection, url: sa.URL) -> None:
@@ -64,16 +67,6 @@ def _require_there(connection: Connection, url: sa.URL) -> None:
             f"The connection to the branch at {urls.shown(url)} leads to {info.host}:{info.port}: take what says so "
             "out of the application's connect_args, or of libpq's service file and variables."
         )
-
-
-def connected(url: sa.URL, connect_args: Mapping[str, Any]) -> AbstractContextManager[Connection]:
-    """A connection that is given up where no compute takes it."""
-    patient = {"connect_timeout": _CONNECT_SECONDS} if "connect_timeout" not in url.query else {}
-    engine = sa.create_engine(
-        url, poolclass=sa.NullPool, connect_args={**patient, **connect_args}, hide_parameters=True
-    )
-    with ours.connecting():
-        return engine.connect()
 
 
 def empty_database(url: sa.URL, connect_args: Mapping[str, Any]) -> None:
@@ -94,19 +87,20 @@ def copy_revision(parent: sa.URL, url: sa.URL, connect_args: Mapping[str, Any]) 
 
     The one thing that is read from a parent, in a transaction that can write nothing.
     """
-    with told(parent), connected(parent, connect_args) as connection:
+    with databases.connected(parent, connect_args) as connection:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        found = {table: list(_revisions(connection, table)) for table in _tables(connection)}
-    with told(url), connected(url, connect_args) as connection, connection.begin():
-        for table, revisions in found.items():
-            for revision in revisions:
-                connection.execute(sa.text(f"INSERT INTO {table} (version_num) VALUES (:number)"), {"number": revision})  # noqa: S608  quoted by `tables`
+        found = {table: connection.execute(sa.select(table)).mappings().all() for table in _revisions(connection)}
+    with databases.connected(url, connect_args) as connection, connection.begin():
+        for table, rows in found.items():
+            if rows:
+                connection.execute(sa.insert(table), [dict(row) for row in rows])
 
 
-def _tables(connection: Connection) -> list[str]:
-    everything, others = emptying.tables(connection, keep=""), emptying.tables(connection)
-    return sorted(set(everything) - set(others))
-
-
-def _revisions(connection: Connection, table: str) -> Iterator[str]:
-    yield from connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars()  # noqa: S608  quoted by `tables`
+def _revisions(connection: Connection) -> list[sa.TableClause]:
+    """The tables in which Alembic notes what a database is at: one in each schema that has some."""
+    inspector = sa.inspect(connection)
+    return [
+        sa.table(emptying.ALEMBIC, sa.column("version_num"), schema=schema)
+        for schema in inspector.get_schema_names()
+        if inspector.has_table(emptying.ALEMBIC, schema=schema)
+    ]
