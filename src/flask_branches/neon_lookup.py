@@ -15,11 +15,11 @@ def database_url(settings: NeonSettings) -> str:
     """The URL of a database, its password included.
 
     Args:
-        settings: the branch is the project's default one where none is named; the database and the role are the only
-            ones that the branch has.
+        settings: the branch is the project's default one where none is named, the database the only one that it has,
+            and the role that one's owner.
 
     Raises:
-        ConfigurationError: where there are several to choose from.
+        ConfigurationError: where there are several databases to choose from, or none of the name that is asked for.
         BranchesError: where Neon cannot be asked, or has no such branch.
     """
     from flask_branches.neon_client import NeonClient  # which needs packages that other databases do not
@@ -27,11 +27,9 @@ def database_url(settings: NeonSettings) -> str:
     client = NeonClient(settings.access)
     try:
         branch = _branch(tuple(client.branches()), settings.branch)
-        database = settings.database or _only(
-            [name for name, _owner in client.databases(branch.id)], f"databases of {branch.name!r}", "NEON_DATABASE"
-        )
-        role = settings.role or _only(client.roles(branch.id), f"roles of {branch.name!r}", "NEON_ROLE")
-        return client.connection_uri(branch.id, database=database, role=role).get_secret_value()
+        database, owner = _database(client.databases(branch.id), branch.name, settings.database)
+        uri = client.connection_uri(branch.id, database=database, role=settings.role or owner)
+        return uri.get_secret_value()
     finally:
         client.close()
 
@@ -47,7 +45,13 @@ def _branch(branches: tuple[BranchInfo, ...], name: str | None) -> BranchInfo:
     raise BranchesError("The project has no default branch: name one in NEON_BRANCH.")
 
 
-def _only(names: list[str], what: str, variable: str) -> str:
-    if len(names) == 1:
-        return names[0]
-    raise ConfigurationError(f"There are {len(names)} {what} ({', '.join(names)}): name one in {variable}.")
+def _database(there: list[tuple[str, str]], branch: str, wanted: str | None) -> tuple[str, str]:
+    """The database that is meant, and its owner."""
+    found = [each for each in there if wanted in {None, each[0]}]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(name for name, _owner in there) or "none"
+    missing = (
+        f"NEON_DATABASE is {wanted!r}, and the" if wanted else f"There are {len(there)} databases to choose from: the"
+    )
+    raise ConfigurationError(f"{missing} branch {branch!r} has {names}. Name one of them in NEON_DATABASE.")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     Find = Callable[[str], object]
 
-NAMES = ("NEON_API_KEY", "NEON_PROJECT_ID", "NEON_API_HOST", "NEON_BRANCH", "NEON_DATABASE", "NEON_ROLE")
 MISSING = (
     "Neon makes branches for who has a key: set NEON_API_KEY to one of your account, and NEON_PROJECT_ID to the "
     "project's id, in the environment or in .env."

@@ -128,13 +128,13 @@ class Course:
         self._part.let_go()
         if self._part.is_worker:
             said = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's own
-            said[_KEPT], said[_REQUESTS] = self._kept, self._part.requests
+            said[_KEPT], said[_REQUESTS] = self._kept, _requests()
         elif (branch := self._part.branch_made) is not None:
             self._finish(MASTER, branch, failed=bool(self._failed))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Name the branches that are kept, and say how often Neon was asked."""
-        if sent := self._requests + self._part.requests:
+        if sent := self._requests + _requests():
             terminalreporter.write_line(f"branches: {sent} requests to Neon's API")
         if not self._kept and not self._lost:
             return
@@ -212,6 +212,13 @@ class Course:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 self._signals[number] = signal.signal(number, _end)
+
+
+def _requests() -> int:
+    """How many requests this process has sent to Neon's API."""
+    from flask_branches.tally import REQUESTS
+
+    return REQUESTS.number
 
 
 def _put_first(item: pytest.Item) -> None:

@@ -15,7 +15,6 @@ from flask_branches.branch import EMPTY, Branch, now
 from flask_branches.errors import BranchesError, NotSupported
 from flask_branches.record import RUN
 from pytest_branches.inside import Inside
-from pytest_branches.neon_survey import neon_of
 from pytest_branches.part import WORKER
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ class NeonRun:
         self._own_branches = own_branches
         self.name = run or secrets.token_hex(4)
         self._there = there
-        self._backend = neon_of(there)
         self._stack = ExitStack()
         self._stack.callback(there.close)
         self._mine: dict[str, Branch] = {}
@@ -66,11 +64,6 @@ class NeonRun:
     def source(self) -> str:
         """What the workers' branches are made from."""
         return self.plan.parent
-
-    @property
-    def requests(self) -> int:
-        """How many requests this process has sent to Neon's API."""
-        return self._backend.client.requests
 
     def begin(self) -> None:
         """Ask for the branches that the workers are going to need, for all of them at once.

@@ -127,12 +127,6 @@ class Part:
         """This process's branch, if it has one by now."""
         return self._branch
 
-    @property
-    def requests(self) -> int:
-        """How many requests this process has sent to Neon's API."""
-        run = self._run
-        return 0 if run is None or isinstance(run, Exception) else run.requests
-
     def own_branch(self) -> Branch:
         """A branch for one test."""
         if self.plan.kind == "existing":

@@ -62,9 +62,6 @@ class Run:
         """Whether what it leaves is there afterwards: a new server goes with the run."""
         return self.server is None
 
-    requests = 0
-    """How many requests this process has sent to Neon's API."""
-
     def begin(self) -> None:
         """Make, or find, the template; keep what belongs to the run from expiring while it lives.
 

@@ -87,10 +87,6 @@ class NeonClient:
         raw = self._ask(Ask("GET", "/endpoints", "list the endpoints"))
         return [EndpointInfo.of(one) for one in objects(raw, "endpoints")]
 
-    def branch_endpoints(self, branch_id: str) -> list[EndpointInfo]:
-        """The endpoints of a branch."""
-        return self.endpoints_of(branch_id, self._transport.deadline())
-
     def databases(self, branch_id: str) -> list[tuple[str, str]]:
         """The databases of a branch, each with its owner."""
         raw = self._ask(Ask("GET", f"{_path(branch_id)}/databases", f"list the databases of the branch {branch_id}"))
@@ -98,11 +94,6 @@ class NeonClient:
             (required(one, "name", str, "database"), required(one, "owner_name", str, "database"))
             for one in objects(raw, "databases")
         ]
-
-    def roles(self, branch_id: str) -> list[str]:
-        """The names of the roles of a branch."""
-        raw = self._ask(Ask("GET", f"{_path(branch_id)}/roles", f"list the roles of the branch {branch_id}"))
-        return [required(one, "name", str, "role") for one in objects(raw, "roles")]
 
     def create_branch(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
@@ -25,20 +25,16 @@ class ProjectInfo:
     name: str
     branches_limit: int | None
     """How many branches its owner's plan lets a project have; None where there is no limit, or none is told."""
-    history_retention: timedelta | None
-    """How far back a point in time may lie."""
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
         """Read what the API tells of a project."""
         owner = _maybe(raw, "owner", dict, "project") or {}
         limit = _maybe(owner, "branches_limit", int, "project's owner")  # -1 on paid plans
-        seconds = _maybe(raw, "history_retention_seconds", int, "project")
         return cls(
             id=required(raw, "id", str, "project"),
             name=required(raw, "name", str, "project"),
             branches_limit=limit if limit and limit > 0 else None,
-            history_retention=None if seconds is None else _span(seconds),
         )
 
 
@@ -54,9 +50,6 @@ class BranchInfo:
     state: str
     created_at: datetime
     expires_at: datetime | None
-    init_source: str | None
-    logical_size: int | None
-    """In bytes; None until it has been measured."""
     annotation: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What was noted about it when it was made."""
 
@@ -74,8 +67,6 @@ class BranchInfo:
             state=required(raw, "current_state", str, "branch"),
             created_at=_moment(required(raw, "created_at", str, "branch"), "created_at"),
             expires_at=_moment_or_none(_maybe(raw, "expires_at", str, "branch"), "expires_at"),
-            init_source=_maybe(raw, "init_source", str, "branch"),
-            logical_size=_maybe(raw, "logical_size", int, "branch"),
             annotation={key: _text(value) for key, value in (annotation or {}).items()},
         )
 
@@ -177,13 +168,6 @@ def _moment(text: str, key: str) -> datetime:
     if made.tzinfo is None:
         raise _not_understood("branch", key, "a time with its zone")
     return made
-
-
-def _span(seconds: int) -> timedelta:
-    try:
-        return timedelta(seconds=seconds)
-    except OverflowError:
-        raise _not_understood("project", "history_retention_seconds", "a span of time") from None
 
 
 def _text(value: object) -> str:

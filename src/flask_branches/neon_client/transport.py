@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import threading
 import time
 import uuid
 from http import HTTPStatus
@@ -24,6 +23,7 @@ from flask_branches.errors import ConfigurationError, InvalidValue, NeonError
 from flask_branches.neon_client.again import TryAgain
 from flask_branches.neon_client.answers import Answer, Ask, error, one_line, tell
 from flask_branches.neon_client.deadlines import Deadline, retry_after
+from flask_branches.tally import REQUESTS, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,15 +64,13 @@ class Transport:
         self._http = _http(access)
         self._base = f"{access.api_host}/projects/{access.project_id}"
         self._key = access.api_key.get_secret_value
-        self._lock = threading.Lock()
-        self._requests = 0
+        self._sent = Tally(REQUESTS)
         self._has_answered = False
 
     @property
     def requests(self) -> int:
         """How many requests were sent, repeats included."""
-        with self._lock:
-            return self._requests
+        return self._sent.number
 
     def deadline(self) -> Deadline:
         """The deadline of a call that begins now."""
@@ -168,8 +166,7 @@ class Transport:
         end = time.monotonic() + seconds
         name = str(uuid.uuid4())
         timeout = httpx2.Timeout(seconds, connect=min(seconds, _REACH))
-        with self._lock:
-            self._requests += 1
+        self._sent.count()
         try:
             with self._http.stream(
                 ask.method,

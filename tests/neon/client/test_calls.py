@@ -27,7 +27,6 @@ def test_a_project_is_told(world: World) -> None:
 
     assert (told.id, told.name) == (world.project.id, "test")
     assert told.branches_limit
-    assert told.history_retention == timedelta(days=1)
 
 
 def test_a_branch_is_made_ready_with_two_requests(world: World) -> None:
@@ -144,13 +143,11 @@ def test_a_uri_is_that_of_the_branch(world: World) -> None:
 
 
 def test_what_a_branch_holds_is_told(world: World) -> None:
-    """Its databases, its roles, its endpoints, and where to connect."""
+    """Its databases, its endpoints, and where to connect."""
     main = world.project.main
     uri = world.client.connection_uri(main, database="neondb", role="neondb_owner")
 
     assert world.client.databases(main) == [("neondb", "neondb_owner")]
-    assert world.client.roles(main) == ["neondb_owner"]
-    assert world.client.endpoints() == world.client.branch_endpoints(main)
     assert [one.type for one in world.client.endpoints()] == ["read_write"]
     assert world.client.connection_uri(main, database="neondb", role="neondb_owner", pooled=True) == uri
     with psycopg.connect(uri.get_secret_value()) as connection:
@@ -163,9 +160,7 @@ def test_what_is_no_id_leads_nowhere(world: World, name: str) -> None:
     calls = (
         world.client.branch,
         world.client.delete_branch,
-        world.client.branch_endpoints,
         world.client.databases,
-        world.client.roles,
         world.client.update_branch,
         lambda one: world.client.restore_branch(one, world.project.main),
         lambda one: world.client.restore_branch(world.project.main, one),

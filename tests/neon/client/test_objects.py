@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -34,26 +34,24 @@ def test_a_branch_has_what_the_api_tells() -> None:
     more = {
         "parent_id": "br-p-p-p",
         "expires_at": "2026-01-03T03:04:05.123456789+01:00",
-        "init_source": "schema-only",
-        "logical_size": 12,
     }
     full = BranchInfo.of(BRANCH | more, {"by": "me", "count": 3})
     bare = BranchInfo.of(BRANCH | dict.fromkeys(more))
 
-    assert (full.parent_id, full.init_source, full.logical_size) == ("br-p-p-p", "schema-only", 12)
+    assert full.parent_id == "br-p-p-p"
     assert full.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert full.expires_at == datetime(2026, 1, 3, 2, 4, 5, 123456, tzinfo=UTC)
     assert full.annotation == {"by": "me", "count": "3"}
-    assert (bare.parent_id, bare.expires_at, bare.init_source, bare.logical_size) == (None,) * 4
+    assert (bare.parent_id, bare.expires_at) == (None, None)
     assert bare.annotation == {}
 
 
 def test_a_project_has_what_the_api_tells() -> None:
     """The limit is its owner's."""
-    full = ProjectInfo.of(PROJECT | {"owner": {"branches_limit": 10}, "history_retention_seconds": 3600})
+    full = ProjectInfo.of(PROJECT | {"owner": {"branches_limit": 10}})
 
-    assert full == ProjectInfo("old-violet-1", "shop", 10, timedelta(hours=1))
-    assert ProjectInfo.of(PROJECT) == ProjectInfo("old-violet-1", "shop", None, None)
+    assert full == ProjectInfo("old-violet-1", "shop", 10)
+    assert ProjectInfo.of(PROJECT) == ProjectInfo("old-violet-1", "shop", None)
 
 
 @pytest.mark.parametrize("limit", [-1, 0, None])
@@ -66,7 +64,7 @@ def test_a_plan_without_a_limit_has_none(limit: int | None) -> None:
 def test_what_comes_within_months_does_no_harm(kind: type[Any]) -> None:
     """Neither fields that are new, nor values of those that are known."""
     raw = RAW[kind] | {"slug": {"deep": [1]}}
-    states = {key: "hibernating" for key in ("current_state", "type", "init_source") if key in raw}
+    states = {key: "hibernating" for key in ("current_state", "type") if key in raw}
 
     assert kind.of(raw) == kind.of(RAW[kind])
     assert kind.of(raw | states)
@@ -101,8 +99,6 @@ def test_a_required_field_is_required(kind: type[Any], key: str, value: object) 
         ("created_at", "2026-01-02T03:04:05"),
         ("expires_at", "soon"),
         ("expires_at", 1767322800),
-        ("logical_size", "12"),
-        ("logical_size", True),
         ("parent_id", 7),
         ("protected", "false"),
         ("default", 0),
@@ -133,9 +129,3 @@ def test_a_new_branch_has_its_writing_endpoint_and_hidden_uris() -> None:
     assert [uri.get_secret_value() for uri in made.uris] == ["postgresql://me:secret@host/db"]
     assert "secret" not in repr(made)
     assert CreatedBranch.of({"branch": BRANCH, "endpoints": [replica]}, {}).endpoint is None
-
-
-def test_a_span_beyond_time_is_not_understood() -> None:
-    """It is no traceback either."""
-    with pytest.raises(NeonError, match=r"history_retention_seconds"):
-        ProjectInfo.of(PROJECT | {"history_retention_seconds": 10**30})
