@@ -62,7 +62,7 @@ def service() -> Any:
 
 
 @pytest.fixture
-def pytest_in(working_directory: Path) -> Callable[..., str]:
+def run_pytest(working_directory: Path) -> Callable[..., str]:
     """Run pytest for real in a folder, with the plugins that are named; gives what it says."""
     # As everywhere but where bytecode is switched off: what has been imported once is not compiled again.
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(working_directory / "compiled")}

@@ -71,7 +71,7 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def session(working_directory: Path, pytest_in: Callable[..., str]) -> Callable[..., str]:
+def session(working_directory: Path, run_pytest: Callable[..., str]) -> Callable[..., str]:
     """Run pytest on the guests' application; gives what it says."""
     folder = working_directory / "guests"
     shutil.copytree(APPS, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -81,7 +81,7 @@ def session(working_directory: Path, pytest_in: Callable[..., str]) -> Callable[
 
     def run(*arguments: str, many: int = 1, **variables: str) -> str:
         plugins = ["-p", "pytest_branches.plugin", "-p", "xdist"]
-        return pytest_in(folder, *plugins, *arguments, MANY=str(many), **variables)
+        return run_pytest(folder, *plugins, *arguments, MANY=str(many), **variables)
 
     return run
 

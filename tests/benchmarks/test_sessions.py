@@ -42,7 +42,7 @@ def app():
 
 
 @pytest.fixture
-def session(kind: str, pytest_in: Callable[..., str]) -> Callable[..., None]:
+def session(kind: str, run_pytest: Callable[..., str]) -> Callable[..., None]:
     """Run pytest in a folder, with one test, on the application with its migrations."""
 
     def run(folder: Path, *, plugin: bool = True, **variables: str) -> None:
@@ -51,7 +51,7 @@ def session(kind: str, pytest_in: Callable[..., str]) -> Callable[..., None]:
         (folder / "conftest.py").write_text(_ON_A_BRANCH if plugin else _ON_NOTHING)
         (folder / "test_it.py").write_text(_TEST)
         chosen = ["-p", "pytest_branches.plugin"] if plugin else []
-        pytest_in(folder, *chosen, QUESTIONS_CONFIG=kind, **variables)
+        run_pytest(folder, *chosen, QUESTIONS_CONFIG=kind, **variables)
 
     return run
 
