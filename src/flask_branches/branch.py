@@ -143,11 +143,11 @@ def check_name(name: str, longest: int) -> str:
     return name
 
 
-def duration(value: str | timedelta, what: str = "expires_in") -> timedelta:
+def duration(value: object, what: str = "expires_in") -> timedelta:
     """A span of time, such as ``90s``, ``30m``, ``12h``, ``7d`` or ``2w``.
 
     Args:
-        value: the text, or a span that is checked only.
+        value: the text, or a timedelta that is checked only; from a configuration it may be anything.
         what: the option or setting that a message is to name.
 
     Raises:
@@ -165,10 +165,10 @@ def duration(value: str | timedelta, what: str = "expires_in") -> timedelta:
     return span
 
 
-def _read_span(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+def _read_span(value: object) -> timedelta:
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(text)
+        raise ValueError(value)
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 

@@ -108,7 +108,7 @@ def _span(find: Callable[[str], object], name: str) -> timedelta | None:
     if value is None:
         return None
     try:
-        return duration(value if isinstance(value, timedelta) else str(value), f"{PREFIX}{name}")
+        return duration(value, f"{PREFIX}{name}")
     except InvalidValue as error:
         raise ConfigurationError(str(error)) from None
 
