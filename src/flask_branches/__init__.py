@@ -1,4 +1,4 @@
-"""Branches of a database, SQLite or Postgres, for any Flask-SQLAlchemy application."""
+"""Branches of a database, SQLite, Postgres or Neon, for any Flask-SQLAlchemy application."""
 
 from __future__ import annotations
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_branches.tables import count, of, run
+from flask_branches.tables import of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
-
-__all__ = ["ALEMBIC", "count", "delete_statements", "empty", "run", "tables"]
 
 ALEMBIC = "alembic_version"
 

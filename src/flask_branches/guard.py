@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_branches import configured, databases, emptying, neon_address, record, urls
 from flask_branches.errors import DatabaseFailed, Refused
+from flask_branches.tables import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def contents(there: Databases, url: sa.URL) -> list[tuple[str, int]]:
     """
     _require_file(url)
     with databases.connected(url, _connect_args(there, url)) as connection:
-        return [(_spoken(name), emptying.count(connection, name)) for name in emptying.tables(connection, keep="")]
+        return [(_spoken(name), count(connection, name)) for name in emptying.tables(connection, keep="")]
 
 
 def adopt(there: Databases, url: sa.URL) -> None:

@@ -27,8 +27,11 @@ def database_url(settings: NeonSettings) -> str:
     client = NeonClient(settings.access)
     try:
         branch = _branch(tuple(client.branches()), settings.branch)
-        database, owner = _database(client.databases(branch.id), branch.name, settings.database)
-        uri = client.connection_uri(branch.id, database=database, role=settings.role or owner)
+        database, role = settings.database, settings.role
+        if database is None or role is None:
+            database, owner = _database(client.databases(branch.id), branch.name, database)
+            role = role or owner
+        uri = client.connection_uri(branch.id, database=database, role=role)
         return uri.get_secret_value()
     finally:
         client.close()
@@ -50,7 +53,9 @@ def _database(there: list[tuple[str, str]], branch: str, wanted: str | None) -> 
     found = [each for each in there if wanted in {None, each[0]}]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(name for name, _owner in there) or "none"
+    if not there:
+        raise ConfigurationError(f"The branch {branch!r} has no database: make one, or name a branch in NEON_BRANCH.")
+    names = ", ".join(name for name, _owner in there)
     missing = (
         f"NEON_DATABASE is {wanted!r}, and the" if wanted else f"There are {len(there)} databases to choose from: the"
     )

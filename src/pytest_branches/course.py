@@ -134,7 +134,7 @@ class Course:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Name the branches that are kept, and say how often Neon was asked."""
-        if sent := self._requests + _requests():
+        if self._part.is_on_neon and (sent := self._requests + _requests()):
             terminalreporter.write_line(f"branches: {sent} requests to Neon's API")
         if not self._kept and not self._lost:
             return

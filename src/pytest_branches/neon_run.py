@@ -45,8 +45,8 @@ class NeonRun:
 
     def __init__(self, plan: Plan, there: Databases, run: str | None = None, *, own_branches: bool = False) -> None:
         self.plan = plan
-        self._own_branches = own_branches
         self.name = run or secrets.token_hex(4)
+        self._own_branches = own_branches
         self._there = there
         self._stack = ExitStack()
         self._stack.callback(there.close)
@@ -273,8 +273,11 @@ class SharedNeonRun(NeonRun):
         assert self.shared is not None  # noqa: S101  for mypy: `begin` or `join` comes first
         return replace(branch, name=kept_name(self.shared.name))
 
+    def doubt(self) -> None:
+        """Nothing: a worker makes no branch of Neon's here."""
+
     def delete_all_of(self, worker: str) -> None:
-        """Nothing: it goes with the branch."""
+        """Nothing: what a worker has had goes with the branch."""
 
     def end(self) -> None:
         """Delete the branch, unless something in it is kept."""

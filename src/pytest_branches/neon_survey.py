@@ -24,7 +24,7 @@ def databases(plan: Plan) -> Databases:
     with plan.app.app_context():
         masks = plan.app.extensions["branches"].config.masks
     if plan.main is not None:
-        return configured.on_neon(plan.app, plan.main, plan.neon_settings, masks)
+        return configured.on_neon(plan.app, plan.main, plan.require_neon(), masks)
     return configured.of_app(plan.app, None, masks, plan.neon)
 
 
@@ -77,7 +77,7 @@ def _decided(plan: Plan, there: Databases) -> Plan:
 def _looked_up(plan: Plan) -> sa.URL:
     from flask_branches.neon_lookup import database_url
 
-    return urls.parsed(database_url(plan.neon_settings))
+    return urls.parsed(database_url(plan.require_neon()))
 
 
 def _require_parent(plan: Plan, branches: tuple[BranchInfo, ...], main_id: str) -> None:

@@ -84,6 +84,11 @@ class Part:
         return self._plan
 
     @property
+    def is_on_neon(self) -> bool:
+        """Whether what is tested on is Neon's, as far as that is decided."""
+        return self._plan is not None and not isinstance(self._plan, Exception) and self._plan.backend == "neon"
+
+    @property
     def is_for_show(self) -> bool:
         """Whether no test is going to run."""
         option = self._config.option

@@ -76,9 +76,8 @@ class Plan:
         """Whether Neon makes the run's branches."""
         return self.backend == "neon" and self.kind == "own"
 
-    @property
-    def neon_settings(self) -> NeonSettings:
-        """How Neon is asked, by a run that has to ask.
+    def require_neon(self) -> NeonSettings:
+        """How Neon is asked, for a run that has to ask.
 
         Raises:
             ConfigurationError: where that is not set.
@@ -217,7 +216,7 @@ def _on_existing(config: pytest.Config, plan: Plan, existing: options.Option) ->
 
 def _on_branches(config: pytest.Config, plan: Plan, own: sa.Engine) -> Plan:
     if plan.backend == "neon":
-        _ = plan.neon_settings  # without which it says so
+        plan.require_neon()
     parent, why = _parent(config, plan, own)
     if plan.backend == "neon":
         return replace(plan, parent=parent, why=why, looks_up_main=not _is_of_kind(plan, own))

@@ -6,7 +6,6 @@ Where a value comes from, first wins: keyword, process environment, ``.env`` in 
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -179,6 +178,8 @@ class NeonConfig(PostgresConfig):
     neon_role: str | None = Field(default=None, validation_alias="NEON_ROLE")
     # Whatever a URL looks like, such as that of a tunnel: no database is made on a branch's compute unasked.
     branches_backend: str = Field(default="neon", validation_alias="BRANCHES_BACKEND")
+    branches_api_timeout: str | None = Field(default=None, validation_alias="BRANCHES_API_TIMEOUT")
+    branches_api_patience: str | None = Field(default=None, validation_alias="BRANCHES_API_PATIENCE")
 
     # A suspended compute was seen to take 5 s to its first answer; a branch just made takes longer.
     connect_timeout: int = Field(default=30, ge=1, le=300)
@@ -213,7 +214,7 @@ class NeonConfig(PostgresConfig):
         if self.database_url is not None:
             return self
         try:
-            neon = branches_config.read_neon(lambda name: self.for_branches.get(name) or os.environ.get(name))
+            neon = branches_config.read_neon(self.for_branches.get)
             assert neon is not None  # noqa: S101  for mypy: without a key these settings are refused
             found = self._encrypted(self._right_kind(SecretStr(neon_lookup.database_url(neon))))
         except BranchesError as error:

@@ -212,3 +212,21 @@ def test_migrations_beside_the_application(shop: Project) -> None:
     result = shop.run("-c", "tests/tox.ini", "tests")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines("branches: *; no folder of migrations was found, so its tables are made from*")
+
+
+def test_requests_to_neon_are_told_of_runs_on_neon(shop: Project) -> None:
+    """What an application's tests ask by themselves is no cost of a run on another database."""
+    shop.files(
+        test_asks="""
+            from flask_branches.tally import REQUESTS
+
+            def test_asks(app):
+                REQUESTS.count()
+                assert REQUESTS.number
+        """
+    )
+
+    result = shop.run()
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*requests to Neon*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,8 @@ from questions.extensions import branches
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from flask_branches.neon_settings import NeonSettings
 
 _BARE = "postgresql://someone:hunter2@127.0.0.1:1/questions"
 
@@ -61,6 +64,30 @@ def test_branches_are_neon_s_unless_something_else_is_said(
         assert branches.config.backend == meant
         assert branches.databases.default.name == meant
         branches.databases.close()
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("3s", 3), ("", 120), (None, 120)])
+@pytest.mark.parametrize("by", ["environment", "file"])
+def test_the_database_is_looked_up_with_these_settings_alone(
+    monkeypatch: pytest.MonkeyPatch, working_directory: Path, said: str | None, seconds: int, by: str
+) -> None:
+    """In their order: what a keyword says goes before the environment, and what is empty says nothing."""
+    asked: list[NeonSettings] = []
+
+    def database_url(settings: NeonSettings) -> str:
+        asked.append(settings)
+        return _BARE
+
+    monkeypatch.setattr("flask_branches.neon_lookup.database_url", database_url)
+    monkeypatch.setenv("NEON_BRANCH", "of-the-environment")
+    if said is not None and by == "environment":
+        monkeypatch.setenv("BRANCHES_API_PATIENCE", said)
+    elif said is not None:
+        (working_directory / ".env").write_text(f"BRANCHES_API_PATIENCE={said}\n")
+
+    NeonConfig(neon_api_key="key", neon_project_id="old-violet-1", neon_branch=None).located()
+
+    assert [(each.access.patience, each.branch) for each in asked] == [(timedelta(seconds=seconds), None)]
 
 
 def test_by_a_bare_address_no_database_is_made_unasked(monkeypatch: pytest.MonkeyPatch) -> None:

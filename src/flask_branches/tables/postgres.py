@@ -36,6 +36,9 @@ _HOLDING = sa.text(
     "   OR (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) IN (TABLE mixed)) END"
     f" ORDER BY {_NAME}"
 )
+_NAMED = sa.text(
+    f"SELECT n.nspname{_OWN} AND c.relname = :name AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1"
+)
 _STORED = sa.text(f"SELECT c.oid{_OWN} AND c.relkind IN ('r', 'p')")
 _VIEWS = sa.text(
     f"SELECT c.oid, {_NAME} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -94,6 +97,11 @@ _CLEARS_STATISTICS = (18,)
 def names(connection: Connection, keep: str) -> list[str]:
     """The tables that hold rows, quoted; with ``ONLY`` where a statement must not go on to those below."""
     return list(connection.execute(_HOLDING, {"keep": keep}).scalars())
+
+
+def schemas_with(connection: Connection, name: str) -> list[str]:
+    """The schemas that have a table of this name, no view and nothing whose rows are elsewhere."""
+    return list(connection.execute(_NAMED, {"name": name}).scalars())
 
 
 def empty(connection: Connection, tables: list[str]) -> None:

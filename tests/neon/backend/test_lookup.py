@@ -73,6 +73,19 @@ def test_of_several_databases_one_has_to_be_named(neon: Project, find: Find) -> 
     assert owner == sa.make_url(neon.uri(database="second", role="neondb_owner"))
 
 
+def test_nothing_is_asked_that_is_known(neon: Project, find: Find) -> None:
+    """Databases are listed only where their name or the role is to be found out; a branch without any is told."""
+    neon.client.control("DELETE", "requests", status=204)
+    assert find(NEON_DATABASE="neondb", NEON_ROLE="neondb_owner") == sa.make_url(neon.uri())
+    asked = [each["path"].rpartition("/")[2] for each in neon.client.control("GET", "requests")["requests"]]
+    assert asked[:2] == ["branches", "connection_uri"]
+
+    neon.client.delete(f"{neon.path}/branches/{neon.main}/databases/neondb")
+    neon.settle()
+    with pytest.raises(ConfigurationError, match=r"^The branch 'main' has no database: make one, or name"):
+        find()
+
+
 def test_the_settings_are_told_without_the_key(emulator: Emulator, neon: Project) -> None:
     """Not by repr, nor by str."""
     found = neon_settings.read({**emulator.exported, "NEON_PROJECT_ID": neon.id}.get)

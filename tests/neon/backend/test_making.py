@@ -128,10 +128,12 @@ def test_a_list_costs_two_requests_and_its_passwords_are_right(two: World, at: A
 
 
 def test_a_branch_without_rows_is_a_root_with_the_revision(two: World, places: Places, at: At) -> None:
-    """Production is read for that one number, and nothing is written there."""
+    """Production is read for that one number, and nothing is written there; a view of it is none."""
     with two.db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
+        connection.exec_driver_sql("CREATE SCHEMA api")
+        connection.exec_driver_sql("CREATE VIEW api.alembic_version AS SELECT * FROM alembic_version")
 
     branch = two.branches.create("bare", data="empty")
 

@@ -191,7 +191,8 @@ def require_good_end(status: int, said: str) -> None:
 
 def _ended(status: int, said: str) -> str:
     if status == pytest.ExitCode.OK:
-        return "passed, with a complaint" if "branches: " in said.split(" passed", 1)[-1] else "passed"
+        complained = re.search(r"^branches: .* could not be (kept|deleted): ", said, re.MULTILINE)
+        return "passed, with a complaint" if complained else "passed"
     line = re.search(r"^ERROR: (.*)$", said, re.MULTILINE)
     return f"refused: {line[1][:60] if line else '?'}"
 

@@ -74,6 +74,21 @@ def test_a_failed_test_s_branch_is_kept(guests: Project, production: Production,
     assert production.branches() == []
 
 
+def test_a_branch_that_cannot_be_kept_is_told_and_deleted(guests: Project, production: Production) -> None:
+    """In one line, which says why; the run's own end stays what it was."""
+    guests.variable("BRANCHES_API_PATIENCE", "1s")
+    fault = {"method": "PATCH", "path": "/projects/*/branches/*", "times": 100, "status": 503}
+    production.neon.client.control("POST", "faults", fault, status=201)
+
+    result = guests.run("-n0", "--branches-keep=always")
+
+    result.assert_outcomes(passed=4)
+    assert result.ret == 0
+    assert "kept-test" not in result.stdout.str()
+    result.stderr.fnmatch_lines(["branches: test-* could not be kept: Neon did not change the branch br-*(503, *"])
+    assert production.branches() == []
+
+
 def test_a_test_s_own_database_is_kept_with_its_branch(guests: Project, production: Production) -> None:
     """The branch's name is told, and the database's URL."""
     guests.files(test_guests=OWN_FAILS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.neon.runs.guests import ROWS, Production, crowded, lead
+from tests.neon.runs.test_ended import CRASHES
 from tests.neon.runs.test_runs import OWN
 
 if TYPE_CHECKING:
@@ -51,6 +52,19 @@ def test_each_worker_has_a_database_in_one_branch(guests: Project, full: Product
     assert len({database for _, _, database in places}) == 2
     assert len(full.branches()) == 8
     assert full.dump() == before
+
+
+def test_a_worker_that_crashes_is_not_looked_for(guests: Project, full: Production) -> None:
+    """It has made no branch, so the list of those is asked for once, before the run."""
+    guests.files(test_guests=CRASHES)
+    full.neon.client.control("DELETE", "requests", status=204)
+
+    result = guests.run("-n2")
+
+    result.assert_outcomes(passed=3, failed=1)
+    asked = full.neon.client.control("GET", "requests")["requests"]
+    assert len([each for each in asked if each["method"] == "GET" and each["path"].endswith("/branches")]) == 1
+    assert len(full.branches()) == 8
 
 
 def test_one_that_is_kept_keeps_the_branch(guests: Project, full: Production) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -12,9 +13,11 @@ from flask_branches.backends import postgres_clone as clone
 from flask_branches.backends import postgres_server as server
 from flask_branches.backends.postgres_errors import is_final
 from flask_branches.errors import ConfigurationError, DatabaseFailed
+from flask_branches.tables import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection
 
@@ -35,24 +38,26 @@ def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) 
         ConfigurationError: where the connection leads elsewhere.
         DatabaseFailed: where it refuses, or does not answer in time.
     """
-    import stamina
+    limit = time.monotonic() + patience
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            with _connected(url, connect_args) as connection:
+                _require_there(connection, url)
+                connection.execute(sa.select(1))
+                return
+        except DatabaseFailed as error:
+            if is_final(error.__cause__) or time.monotonic() + pause >= limit:
+                raise
+        # By a loop of its own: repeats by stamina end with the first try where tests of the application say so.
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
 
+
+def _connected(url: sa.URL, connect_args: Mapping[str, Any]) -> AbstractContextManager[Connection]:
+    """A connection that is given up where no compute takes it."""
     patient = {"connect_timeout": _CONNECT_SECONDS} if "connect_timeout" not in url.query else {}
-    for attempt in stamina.retry_context(
-        on=_may_answer_yet,
-        attempts=None,
-        timeout=patience,
-        wait_initial=_FIRST_PAUSE,
-        wait_max=_LONGEST_PAUSE,
-        wait_jitter=0,
-    ):
-        with attempt, databases.connected(url, {**patient, **connect_args}) as connection:
-            _require_there(connection, url)
-            connection.execute(sa.select(1))
-
-
-def _may_answer_yet(error: Exception) -> bool:
-    return isinstance(error, DatabaseFailed) and not is_final(error.__cause__)
+    return databases.connected(url, {**patient, **connect_args})
 
 
 def _require_there(connection: Connection, url: sa.URL) -> None:
@@ -87,20 +92,14 @@ def copy_revision(parent: sa.URL, url: sa.URL, connect_args: Mapping[str, Any]) 
 
     The one thing that is read from a parent, in a transaction that can write nothing.
     """
-    with databases.connected(parent, connect_args) as connection:
+    with _connected(parent, connect_args) as connection:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        found = {table: connection.execute(sa.select(table)).mappings().all() for table in _revisions(connection)}
-    with databases.connected(url, connect_args) as connection, connection.begin():
+        tables = [
+            sa.table(emptying.ALEMBIC, sa.column("version_num"), schema=schema)
+            for schema in postgres.schemas_with(connection, emptying.ALEMBIC)
+        ]
+        found = {table: connection.execute(sa.select(table)).mappings().all() for table in tables}
+    with _connected(url, connect_args) as connection, connection.begin():
         for table, rows in found.items():
             if rows:
                 connection.execute(sa.insert(table), [dict(row) for row in rows])
-
-
-def _revisions(connection: Connection) -> list[sa.TableClause]:
-    """The tables in which Alembic notes what a database is at: one in each schema that has some."""
-    inspector = sa.inspect(connection)
-    return [
-        sa.table(emptying.ALEMBIC, sa.column("version_num"), schema=schema)
-        for schema in inspector.get_schema_names()
-        if inspector.has_table(emptying.ALEMBIC, schema=schema)
-    ]
