@@ -168,7 +168,7 @@ def test_a_variable_that_resembles_none_gets_the_list(monkeypatch: pytest.Monkey
 
     with pytest.raises(
         ConfigError,
-        match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: BRANCHES_BACKEND, DATABASE_URL, ",
+        match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: BRANCHES_API_PATIENCE, BRANCHES_API_TIMEOUT, ",
     ):
         load_config()
 
@@ -279,6 +279,8 @@ def test_two_applications_have_databases_of_their_own(working_directory: Path) -
 def test_every_variable_is_known() -> None:
     """The list that a misspelt variable is held against has every field of every environment."""
     assert known_variables() == {
+        "BRANCHES_API_PATIENCE",
+        "BRANCHES_API_TIMEOUT",
         "BRANCHES_BACKEND",
         "DATABASE_URL",
         "NEON_API_HOST",
