@@ -168,7 +168,7 @@ def test_a_variable_that_resembles_none_gets_the_list(monkeypatch: pytest.Monkey
 
     with pytest.raises(
         ConfigError,
-        match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: BRANCHES_API_PATIENCE, BRANCHES_API_TIMEOUT, ",
+        match=r"^QUESTIONS_ZZZ in the environment is not a setting. There are: BRANCHES_API_PATIENCE, ",
     ):
         load_config()
 
