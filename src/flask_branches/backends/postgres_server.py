@@ -192,9 +192,10 @@ def mark(connection: Connection, database: str, record: Record) -> None:
     """Write a record on a database, also where a reset exchanges that meanwhile: then on the one that is there now."""
     while True:
         oid = _oid(connection, database)
-        # In one transaction with the comment, which keeps others from renaming. One that is not the same is an error.
+        # One message, and so one transaction with the comment, which keeps others from renaming: and a message of two
+        # statements takes no parameters. One that is not the same is an error.
         there = f"datname = {literal(database)} AND oid = {oid}"
-        same = f"SELECT 1 / count(*) FROM pg_database WHERE {there}"  # noqa: S608  the name is a literal, the OID the server's
+        same = f"SELECT 1 / count(*) FROM pg_database WHERE {there}"  # noqa: S608  a quoted literal, and an OID of the server's
         try:
             run(connection, f"{_commenting(database, record, oid)}; {same}")
         except sa.exc.DBAPIError as error:

@@ -57,7 +57,7 @@ class VirtualPool(sa.NullPool):
 
     @staticmethod
     def _never() -> DBAPIConnection:
-        raise NotImplementedError  # a record makes its connection itself
+        raise NotImplementedError  # a Pool wants a creator; `_Record` makes its connection itself, and calls none
 
     def _do_get(self) -> ConnectionPoolEntry:
         record = _Record(self, self._shared)

@@ -72,7 +72,7 @@ def _poll(
     while pending := still(objects(transport.ask(_ASK, deadline), "operations")):
         if wait > deadline.left:
             raise _not_ended(what, pending, deadline)
-        time.sleep(wait)
+        time.sleep(wait)  # Neon's API tells nobody that an operation has ended: it has to be asked
         wait = min(2 * wait, _LONGEST)
 
 

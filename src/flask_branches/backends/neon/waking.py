@@ -49,7 +49,8 @@ def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) 
         except DatabaseFailed as error:
             if is_final(error.__cause__) or time.monotonic() + pause >= limit:
                 raise
-        # By a loop of its own: repeats by stamina end with the first try where tests of the application say so.
+        # Nobody tells when a compute is there. Not by stamina: where an application's tests switch its repeats off, a
+        # cold start has to be waited out nevertheless.
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
