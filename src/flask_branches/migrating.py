@@ -39,7 +39,7 @@ def migrate(app: Flask, branch: Branch, root: Path | None = None) -> None:
     """
     migrations = folder(app, root)
     try:
-        with bound(app, branch), app.app_context(), _loggers_kept(), _as_on_the_command_line():
+        with at_work(app, branch):
             if migrations is not None:
                 _upgrade(migrations)
             else:
@@ -51,6 +51,13 @@ def migrate(app: Flask, branch: Branch, root: Path | None = None) -> None:
         raise MigrationFailed(
             f"The schema could not be brought into the branch {branch.name!r}: {type(error).__name__}: {said}"
         ) from error
+
+
+@contextmanager
+def at_work(app: Flask, branch: Branch) -> Iterator[None]:
+    """Let an application be on a branch for the time of a block in which its migrations run, as on the command line."""
+    with bound(app, branch), app.app_context(), _loggers_kept(), _as_on_the_command_line():
+        yield
 
 
 def fingerprint(app: Flask, root: Path | None = None) -> str:

@@ -1,0 +1,170 @@
+"""An application's migrations, run step by step by its own ``env.py``."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, cast
+
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from flask_branches import migrating, urls
+from flask_branches.configured import engines_of
+from flask_branches.errors import MigrationFailed, NotSupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+    from flask import Flask
+    from sqlalchemy.engine import Connection
+
+    Heads = tuple[str, ...]
+    Steps = Callable[[Heads], Iterable[RevisionStep]]
+
+
+class Watcher(Protocol):
+    """Whoever is told of the steps of a run."""
+
+    def before(self, step: RevisionStep, context: MigrationContext) -> None:
+        """A step is to begin; where each has a transaction of its own, before that is opened."""
+
+    def after(self, step: RevisionStep, context: MigrationContext) -> None:
+        """It has ended; where each has a transaction of its own, that is over too."""
+
+
+class Migrations:
+    """The migrations of an application that works on a branch; see :func:`~flask_branches.migrating.at_work`.
+
+    Args:
+        app: the application.
+        root: where its folder of migrations is looked for; by default, the working directory.
+
+    Raises:
+        NotSupported: for an application without any.
+    """
+
+    def __init__(self, app: Flask, root: Path | None = None) -> None:
+        folder = migrating.folder(app, root)
+        if folder is None:
+            raise NotSupported(
+                f"The application {app.name!r} has no folder of migrations here, so there is nothing to rehearse: join "
+                "Flask-Migrate, and say flask db init."
+            )
+        self.app = app
+        self.folder = folder
+
+    def current(self) -> dict[str | None, Heads]:
+        """The revisions that each database is at, by bind key.
+
+        Raises:
+            MigrationFailed: where the application's ``env.py`` cannot be run.
+        """
+        found: dict[str | None, Heads] = {}
+
+        def look(heads: Heads, context: MigrationContext) -> list[RevisionStep]:
+            found[self.key_of(context)] = heads
+            return []
+
+        self._run(look)
+        return found
+
+    def heads(self) -> Heads:
+        """The newest revisions that there are files for."""
+        with self._told():
+            return tuple(self._script().get_heads())
+
+    def pending(self, current: Heads, to: str = "heads") -> list[RevisionStep]:
+        """What is between the revisions that a database is at and another one, in the order of a run.
+
+        Raises:
+            MigrationFailed: for a revision without a file, one that is not the only one of its name, and several heads
+                where one is asked for.
+        """
+        script = self._script()
+        with self._told():
+            known = {each.revision for each in script.walk_revisions()}
+            if unknown := sorted(set(current) - known):
+                raise MigrationFailed(
+                    f"The database is at {', '.join(unknown)}, which is in no file of {self.folder}: rehearse with the "
+                    "code that made it, or newer code."
+                )
+            heads = script.get_heads()
+            if to == "head" and len(heads) > 1:
+                raise MigrationFailed(
+                    f"The migrations in {self.folder} have several heads, {', '.join(sorted(heads))}: join them with "
+                    "flask db merge, or name one with --to."
+                )
+            return script._upgrade_revs(to, cast("str", current))  # noqa: SLF001  alembic.command has no other word for it
+
+    def upgrade(self, to: str, watcher: Watcher | None = None) -> None:
+        """Run what is pending, up to a revision.
+
+        Raises:
+            MigrationFailed: where Alembic refuses; whatever a migration raises is raised.
+        """
+        self._run(self._stepping(lambda heads: self.pending(heads, to), watcher))
+
+    def downgrade(self, to: str, watcher: Watcher | None = None) -> None:
+        """Undo what was run, down to a revision, or ``base``.
+
+        Raises:
+            MigrationFailed: where Alembic refuses; whatever a migration raises is raised.
+        """
+        script = self._script()
+
+        def steps(heads: Heads) -> list[RevisionStep]:
+            with self._told():
+                return script._downgrade_revs(to, cast("str", heads))  # noqa: SLF001  alembic.command has no other word for it
+
+        self._run(self._stepping(steps, watcher))
+
+    def key_of(self, context: MigrationContext) -> str | None:
+        """Which of the application's databases a run is in: its bind key, None for the default one."""
+        engine = cast("Connection", context.connection).engine  # there is one but in offline runs
+        for key, each in engines_of(self.app).items():
+            if each is engine or urls.key(each.url) == urls.key(engine.url):
+                return key
+        return None  # by another address, as past a pooler
+
+    def config(self) -> Config:
+        """Alembic's configuration, as ``flask db`` has it, which prints nothing."""
+        made: Config = self.app.extensions["migrate"].migrate.get_config(str(self.folder))
+        made.stdout = io.StringIO()
+        return made
+
+    def _script(self) -> ScriptDirectory:
+        return ScriptDirectory.from_config(self.config())
+
+    def _stepping(
+        self, steps: Steps, watcher: Watcher | None
+    ) -> Callable[[Heads, MigrationContext], Iterable[RevisionStep]]:
+        """Alembic asks for one step after the other, and commits in between."""
+
+        def each(heads: Heads, context: MigrationContext) -> Iterator[RevisionStep]:
+            for step in steps(heads):
+                if watcher is not None:
+                    watcher.before(step, context)
+                yield step
+                if watcher is not None:
+                    watcher.after(step, context)
+
+        return each
+
+    def _run(self, steps: Callable[[Heads, MigrationContext], Iterable[RevisionStep]]) -> None:
+        config = self.config()
+        script = ScriptDirectory.from_config(config)
+        with self._told(), EnvironmentContext(config, script, fn=steps, as_sql=False, tag=None):
+            script.run_env()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except CommandError as error:
+            said = str(error).strip().split("\n")[0].rstrip(".")
+            raise MigrationFailed(f"Alembic refuses the migrations in {self.folder}: {said}. Correct them.") from error
