@@ -8,25 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flask_branches import embedded, ours, urls
-from flask_branches.configured import engines_of
-from flask_branches.errors import BranchesError, IsolationError, Refused
-from flask_branches.isolation.connection import Virtual
-from pytest_branches import places
+from flask_branches import places, reach, urls
+from flask_branches.errors import BranchesError, IsolationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.pool import ConnectionPoolEntry
 
     from flask_branches import Branch
-    from pytest_branches.places import Place
+    from flask_branches.places import Place
     from pytest_branches.plan import Plan
 
-    Look = Callable[[Any, Place], None]
-
-_PLACE = "flask_branches_place"
 _IDLE = 0  # libpq's PQTRANS_IDLE
 
 
@@ -49,7 +42,7 @@ def read_only(named: Iterable[sa.URL], *, servers: bool = False) -> Iterator[Non
             met.append(connection)
             _keep_from_writing(connection)
 
-    with _looking(look):
+    with reach.looking(look):
         try:
             yield
         finally:
@@ -86,24 +79,10 @@ def watched(plan: Plan) -> Iterator[None]:
     A fixture may create its tables, or drop them, in an application that was never given the branch; a test may make an
     application of its own; an ``env.py`` may look for its database by itself.
     """
-    own = [
-        (places.of_url(engine.url), urls.shown(engine.url))
-        for engine in engines_of(plan.app).values()
-        # Where a server of an application's own is, its URL does not say; and what is in memory is no other's.
-        if not embedded.is_served(engine) and not urls.is_memory(engine.url)
-    ]
+    own = reach.own_of(plan.app)
     if plan.main is not None:
         own.append((places.of_url(plan.main), urls.shown(plan.main)))
-
-    def look(_connection: DBAPIConnection, place: Place) -> None:
-        for mine, shown in own:
-            if place.may_be(mine):
-                raise Refused(
-                    f"{shown} is the application's own database, which nothing connects to while tests run: take the "
-                    "fixture branch and use its URL."
-                )
-
-    with _looking(look):
+    with reach.kept_out_of(own, "tests run: take the fixture branch and use its URL."):
         yield
 
 
@@ -127,24 +106,5 @@ def only_isolated(branch: Branch) -> Iterator[list[BranchesError]]:
             )
             raise refused[-1]
 
-    with _looking(look):
+    with reach.looking(look):
         yield refused
-
-
-@contextmanager
-def _looking(look: Look) -> Iterator[None]:
-    """Look at every connection when it leaves its pool: so does one that is used without an engine's own methods."""
-
-    def checked_out(connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
-        if ours.are_connecting() or isinstance(connection, Virtual):
-            return
-        if _PLACE not in entry.info:
-            entry.info[_PLACE] = places.of_connection(connection)
-        if (place := entry.info[_PLACE]) is not None:
-            look(connection, place)
-
-    sa.event.listen(sa.pool.Pool, "checkout", checked_out)
-    try:
-        yield
-    finally:
-        sa.event.remove(sa.pool.Pool, "checkout", checked_out)

@@ -208,7 +208,7 @@ class Rows:
     exact: bool
     """Counted; else by the planner's estimate, which ANALYZE keeps up to date."""
     columns_lost: tuple[str, ...] = ()
-    """Columns that are gone, of those that had any value."""
+    """Columns that are gone, of a table that had rows."""
 
     @property
     def lost(self) -> int:

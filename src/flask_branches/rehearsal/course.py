@@ -1,0 +1,241 @@
+"""What one database goes through while its migrations run: statements, transactions, locks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from flask_branches.rehearsal.looking import Changes
+from flask_branches.rehearsal.report import Span, Transaction
+from flask_branches.rehearsal.statements import Reader, Tally, shortened
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from flask_branches.rehearsal.clock import Clock
+    from flask_branches.rehearsal.looking import Looks
+    from flask_branches.rehearsal.observing import Activity, Observer
+
+_IDLE = 0  # libpq's PQTRANS_IDLE
+_LOOKED_AT = 50
+"""Rows that are committed in batches are looked at no more often than this, in milliseconds."""
+
+
+@dataclass
+class Run:
+    """One revision, while it is run."""
+
+    id: str
+    down: tuple[str, ...]
+    title: str
+    began: float
+    ended: float = 0
+    statements: dict[tuple[str, bool], Tally] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
+    transactions: dict[int, None] = field(default_factory=dict)
+    failed: bool = False
+
+    @property
+    def span(self) -> Span:
+        """From its first statement to its last."""
+        return Span(self.began, max(self.ended, self.began))
+
+
+@dataclass
+class _Open:
+    number: int
+    began: float
+    revisions: dict[str, None] = field(default_factory=dict)
+    statements: int = 0
+
+
+class Course:
+    """What one database goes through.
+
+    Args:
+        key: its bind key.
+        connection: the one that migrates.
+        clock: the migrations' own.
+        version_table: where Alembic notes down the revision.
+    """
+
+    def __init__(self, key: str | None, connection: Connection, clock: Clock, version_table: str) -> None:
+        self.key = key
+        self.connection = connection
+        self.version_table = version_table
+        self.runs: list[Run] = []
+        self.transactions: list[Transaction] = []
+        self.observer: Observer | None = None
+        self.looks: Looks | None = None
+        self.activity: Activity | None = None
+        self.failing: str | None = None
+        """The statement that the database has refused."""
+        self._clock = clock
+        self._run: Run | None = None
+        self._read = Reader().read
+        self._open: _Open | None = None
+        self._number = 0
+        self._closing: float | None = None
+        self._committing = False
+        self._began = 0.0
+        self._dirty = False
+        self._looked = 0.0
+
+    @property
+    def driver(self) -> Any:  # noqa: ANN401  the DB-API has no types
+        """The driver's connection, which SQLAlchemy tells nothing of what is asked by it."""
+        return self.connection.connection.dbapi_connection
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        if self.looks is None:
+            return bool(getattr(self.driver, "in_transaction", False))
+        return int(self.driver.info.transaction_status) != _IDLE
+
+    def observe(self, looks: Looks, activity: Activity, observer: Observer) -> None:
+        """Look at what happens on Postgres."""
+        self.looks, self.activity, self.observer = looks, activity, observer
+
+    def begin(self, run: Run) -> None:
+        """A revision's own code is to run."""
+        self.runs.append(run)
+        self._run = run
+        if self.activity is not None:
+            self.activity.revision = run.id
+
+    def end(self, *, failed: bool = False) -> None:
+        """It has run, or raised an error."""
+        run = cast("Run", self._run)
+        run.failed = failed
+        if not failed:
+            self._look_at_rows()
+        run.ended = self._clock.now()
+        self._run = None
+
+    def before(self, text: str) -> None:
+        """A statement is to be sent."""
+        self.settle()
+        if self._dirty and self._run is not None and self._read(text)[1]:
+            self._look_at_rows()  # what was done until now is not the statement's
+        self._began = now = self._clock.now()
+        if self.activity is not None:
+            self.activity.since, self.activity.running = now, True
+
+    def after(self, text: str, rows: int) -> None:
+        """It was answered.
+
+        Args:
+            text: with placeholders.
+            rows: how many the driver has counted; -1 for none.
+        """
+        ended = self._clock.now()
+        if self.activity is not None:
+            self.activity.running = False
+        key, of_schema = self._read(text)
+        number = self._count(self._began)
+        if self._run is not None:
+            tally = self._tally(self._run, key, text, number, self._began, own=False)
+            tally.add(self._began, ended, rows)
+            self._dirty = True
+            if of_schema:
+                self._look_after(tally, text)
+        if of_schema and self._open is not None and not self.in_transaction:
+            self._over(committed=True)  # the statement was a COMMIT
+
+    def own(self, text: str, began: float, rows: int) -> None:
+        """A statement was answered to a connection that the migration has opened itself."""
+        if self._run is not None:
+            tally = self._tally(self._run, self._read(text)[0], text, None, began, own=True)
+            tally.add(began, self._clock.now(), rows)
+
+    def refused(self, text: str | None) -> None:
+        """The database has refused a statement."""
+        if self.activity is not None:
+            self.activity.running = False
+        if text is None:
+            self._committing = False  # the commit itself: a constraint that is looked at in the end
+        elif self._run is not None:
+            self.failing = shortened(text)
+
+    def closing(self, *, committing: bool) -> None:
+        """The transaction is to end; the next that happens here happens after that."""
+        if self._run is not None and self._dirty and self._clock.now() - self._looked > _LOOKED_AT:
+            self._look_at_rows()
+        self._closing, self._committing = self._clock.now(), committing
+        if self.activity is not None:
+            self.activity.since, self.activity.running = self._closing, True
+
+    def settle(self) -> None:
+        """Something happens here: what was closing is closed."""
+        if self._closing is not None:
+            self._closing = None
+            self._over(committed=self._committing)
+
+    def _over(self, *, committed: bool) -> None:
+        if self.activity is not None and self.observer is not None:
+            self.activity.running = False
+            self.observer.release()
+        ended = self._clock.now()
+        if self._open is not None:
+            span = Span(self._open.began, ended)
+            revisions = tuple(self._open.revisions)
+            if revisions:
+                self.transactions.append(
+                    Transaction(self._open.number, span, revisions, committed, self._open.statements)
+                )
+            self._open = None
+
+    def _count(self, began: float) -> int | None:
+        """Count a statement of the transaction that is open, or begins with it."""
+        if getattr(self.driver, "autocommit", False) is True:
+            return None
+        if self._open is None:
+            self._number += 1
+            self._open = _Open(self._number, began)
+        if self._run is not None:
+            self._open.statements += 1
+            self._open.revisions[self._run.id] = None
+            self._run.transactions[self._open.number] = None
+        return self._open.number
+
+    @staticmethod
+    def _tally(run: Run, key: str, text: str, number: int | None, began: float, *, own: bool) -> Tally:
+        tally = run.statements.get((key, own))
+        if tally is None:
+            tally = run.statements[key, own] = Tally(shortened(text), began, number, own)
+        return tally
+
+    def _look_after(self, tally: Tally, text: str) -> None:
+        if self.observer is None or self.looks is None:
+            return
+        in_transaction = self.in_transaction
+        self.observer.glance(settled=True)
+        concurrently = not in_transaction and "concurrently" in text.lower()
+        changes = self._look(concurrently=concurrently)
+        tally.effects.update(dict.fromkeys(changes.effects))
+        cast("Run", self._run).changes.add(changes)
+
+    def _look_at_rows(self) -> None:
+        if self.looks is not None and self._dirty:
+            cast("Run", self._run).changes.add(self._look())
+
+    def _look(self, *, concurrently: bool = False) -> Changes:
+        looks, observer = cast("Looks", self.looks), cast("Observer", self.observer)
+        self._dirty, self._looked = False, self._clock.now()
+        if not self.in_transaction and self.driver.autocommit is not True:
+            # To ask would begin a transaction, in which the migration's next statement may not be able to run.
+            return cast("Changes", observer.ask(lambda cursor: looks.look(cursor, concurrently=concurrently)))
+        with self.driver.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+            return looks.look(cursor, concurrently=concurrently)
+
+    def resume(self) -> None:
+        """What others have done meanwhile, to measure, is none of the next revision's."""
+        if self.looks is None or self.observer is None:
+            return
+        if self.in_transaction:
+            with self.driver.cursor() as cursor:
+                self.looks.resume(cursor)
+        else:
+            self.observer.ask(self.looks.resume)

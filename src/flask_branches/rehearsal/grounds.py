@@ -1,0 +1,77 @@
+"""Sessions of a rehearsal's own on the branch, beside the one that migrates."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+import sqlalchemy as sa
+
+from flask_branches import ours, urls
+from flask_branches.backends import postgres_errors, sqlite_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from sqlalchemy.engine import Connection
+
+    from flask_branches.branch import Branch
+    from flask_branches.databases import Databases
+
+
+class Grounds:
+    """The databases of a branch, and how they are connected to: by sessions in autocommit, closed with the block.
+
+    Args:
+        there: the application's databases.
+        branch: the one that is rehearsed on.
+    """
+
+    def __init__(self, there: Databases, branch: Branch) -> None:
+        self.branch = branch
+        self._urls: dict[str | None, str] = {None: branch.url}
+        self._urls.update(branch.binds)
+        self._connect_args: dict[str | None, Mapping[str, Any]] = {
+            key: database.connect_args for database in there.all for key in database.keys
+        }
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """For the time of a block."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close what was opened."""
+        self._open.close()
+
+    @property
+    def keys(self) -> list[str | None]:
+        """The bind keys, the default database first."""
+        return list(self._urls)
+
+    def url(self, key: str | None) -> sa.URL:
+        """Where one of them is."""
+        return urls.parsed(self._urls[key])
+
+    def connect(self, key: str | None) -> Connection:
+        """A session in autocommit, which no setting of the role ends.
+
+        Raises:
+            DatabaseFailed: where the database is out of reach.
+        """
+        url = self.url(key)
+        is_sqlite = url.get_backend_name() == "sqlite"
+        engine = sa.create_engine(
+            url,
+            poolclass=sa.NullPool,
+            connect_args=dict(self._connect_args.get(key, {})),
+            hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
+        )
+        with (sqlite_files.told if is_sqlite else postgres_errors.told)(url), ours.connecting():
+            connection = self._open.enter_context(engine.connect())
+            if not is_sqlite:
+                connection.exec_driver_sql("SET lock_timeout = 0")
+                connection.exec_driver_sql("SET statement_timeout = 0")
+        return connection

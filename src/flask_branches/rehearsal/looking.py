@@ -1,0 +1,175 @@
+"""What a statement has done to a Postgres database, by how its catalog differs from what it was before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flask_branches.rehearsal import catalog
+from flask_branches.rehearsal.report import Index, Rewrite, Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask_branches.rehearsal.catalog import Catalog, Relation, Rule
+
+_MOST = 0.5
+_CHECKED = {"c", "f", "n"}
+"""Rules that are held against every row; those of a key come with an index, whose making reads the table."""
+
+
+@dataclass
+class Changes:
+    """What one statement, or several, have done."""
+
+    effects: list[str] = field(default_factory=list)
+    """In words, for whoever reads the statement."""
+    rewrites: list[Rewrite] = field(default_factory=list)
+    indexes: list[Index] = field(default_factory=list)
+    validations: list[Validation] = field(default_factory=list)
+
+    def add(self, others: Changes) -> None:
+        """Take in what another statement has done."""
+        self.effects += others.effects
+        self.rewrites += others.rewrites
+        self.indexes += others.indexes
+        self.validations += others.validations
+
+
+class Looks:
+    """Compares a database with what it was at the look before.
+
+    Args:
+        cursor: of any session, to begin with.
+    """
+
+    def __init__(self, cursor: Any) -> None:  # noqa: ANN401  the DB-API has no types
+        self.before = self._last = catalog.read(cursor)
+        self._rules = catalog.rules(cursor)
+        self.sizes = catalog.sizes(cursor)
+        self.known: dict[int, Relation] = dict(self.before.by_oid)
+        """Every relation that was ever seen, as it was called first."""
+
+    @property
+    def last(self) -> Catalog:
+        """What there was at the latest look."""
+        return self._last
+
+    def table_of(self, oid: int) -> int:
+        """The table that a relation is part of, gone as it may be."""
+        found = self.known.get(oid)
+        above = found and (found.index_of or found.toast_of)
+        return self.table_of(above) if above else oid
+
+    def is_of_toast(self, index: Relation, there: Catalog | None = None) -> bool:
+        """Whether an index is one of what is kept out of line."""
+        above = (self.known if there is None else there.by_oid).get(index.index_of or 0)
+        return above is not None and above.letter == "t"
+
+    def resume(self, cursor: Any) -> None:  # noqa: ANN401  as above
+        """Take what there is now for what was there before."""
+        self._last, self._rules = catalog.read(cursor), catalog.rules(cursor)
+
+    def look(self, cursor: Any, *, concurrently: bool = False) -> Changes:  # noqa: ANN401  as above
+        """What has changed since the look before.
+
+        Args:
+            cursor: of the session that makes the changes, while its transaction is open.
+            concurrently: whether indexes that are new were built without keeping writers out.
+        """
+        now, rules = catalog.read(cursor), catalog.rules(cursor)
+        changes = Changes()
+        rewritten = set()
+        for old, new in self._rewritten(now):
+            rewritten.add(new.oid)
+            changes.rewrites.append(self._rewrite(cursor, old, new))
+        changes.rewrites = [each for each in changes.rewrites if self._stands_alone(each, rewritten)]
+        changes.indexes += self._built(cursor, now, concurrently=concurrently)
+        changes.validations += self._validated(now, rules, rewritten)
+        changes.effects += [*_effects(changes), *self._reads(now, rewritten)]
+        self.known = dict(now.by_oid) | self.known
+        self._last, self._rules = now, rules
+        return changes
+
+    def _rewritten(self, now: Catalog) -> Iterator[tuple[Relation, Relation]]:
+        for oid, new in now.by_oid.items():
+            old = self._last.by_oid.get(oid)
+            if old is not None and oid in self.before.by_oid and old.file != new.file and new.letter in {"r", "m", "i"}:
+                yield old, new
+
+    def _rewrite(self, cursor: Any, old: Relation, new: Relation) -> Rewrite:  # noqa: ANN401  as above
+        before = self.sizes.get(new.oid, 0)
+        after = self.sizes[new.oid] = _size(cursor, new)
+        truncated = new.letter == "r" and before > 0 and self._is_truncated(cursor, old, new)
+        table = now_name(self.before, self.before.table_of(new.oid))
+        return Rewrite(self.known[new.oid].name, new.kind, table, truncated, before, after)
+
+    def _is_truncated(self, cursor: Any, old: Relation, new: Relation) -> bool:  # noqa: ANN401  as above
+        """A rewrite keeps the rows. Where rows came after, they alone are in the table that was truncated before."""
+        cursor.execute("SELECT pg_relation_size(%s)", (new.oid,))
+        if not cursor.fetchone()[0]:
+            return True
+        inserted = new.inserted - old.inserted
+        if inserted <= 0:
+            return False
+        cursor.execute(f"SELECT count(*) FROM ONLY {new.name}")  # noqa: S608  the server has quoted the name
+        return bool(cursor.fetchone()[0] <= inserted)
+
+    def _stands_alone(self, rewrite: Rewrite, rewritten: set[int]) -> bool:
+        """Whether it is more than an index, or another table's storage, that goes where its table goes."""
+        names = {self.known[oid].name for oid in rewritten}
+        return rewrite.object == rewrite.table or rewrite.table not in names
+
+    def _built(self, cursor: Any, now: Catalog, *, concurrently: bool) -> Iterator[Index]:  # noqa: ANN401  as above
+        for oid, new in now.by_oid.items():
+            table = now.table_of(oid)
+            if new.letter == "i" and oid not in self._last.by_oid and table in self.before.by_oid:
+                if self.is_of_toast(new, now):
+                    continue
+                name = now_name(self.before, table)
+                yield Index(new.name, name, new.is_unique, new.is_valid, concurrently, _size(cursor, new))
+
+    def _validated(self, now: Catalog, rules: dict[int, dict[str, Rule]], rewritten: set[int]) -> Iterator[Validation]:
+        for oid, new in now.by_oid.items():
+            old = self._last.by_oid.get(oid)
+            if old is None or oid not in self.before.by_oid or oid in rewritten or not _is_read(old, new):
+                continue
+            before = self._rules.get(oid, {})
+            name, rows = self.known[oid].name, new.read - old.read
+            for key, rule in rules.get(oid, {}).items():
+                if rule.kind in _CHECKED and rule.valid and not (key in before and before[key].valid):
+                    yield Validation(name, rule.text, rows)
+            if new.is_partition and not old.is_partition:
+                yield Validation(name, "the bounds of the partition", rows)
+
+    def _reads(self, now: Catalog, rewritten: set[int]) -> Iterator[str]:
+        for oid, new in now.by_oid.items():
+            old = self._last.by_oid.get(oid)
+            if old is not None and new.letter in {"r", "m"} and oid not in rewritten and _is_read(old, new):
+                rows = new.read - old.read
+                yield f"reads {rows:,} {'row' if rows == 1 else 'rows'} of {self.known[oid].name}"
+
+
+def _is_read(old: Relation, new: Relation) -> bool:
+    """Whether a table was read from end to end: others, who are counted too, look up rows of it."""
+    return new.read - old.read > old.rows * _MOST
+
+
+def now_name(names: Catalog, oid: int) -> str:
+    """What a relation was called."""
+    found = names.by_oid.get(oid)
+    return found.name if found else str(oid)
+
+
+def _size(cursor: Any, relation: Relation) -> int:  # noqa: ANN401  as above
+    function = "pg_relation_size" if relation.is_index else "pg_table_size"
+    cursor.execute(f"SELECT {function}(%s)", (relation.oid,))
+    found: int = cursor.fetchone()[0]
+    return found
+
+
+def _effects(changes: Changes) -> Iterator[str]:
+    for rewrite in changes.rewrites:
+        yield f"{'truncates' if rewrite.truncated else 'rewrites'} {rewrite.object}"
+    for index in changes.indexes:
+        yield f"builds {index.name} on {index.table}"

@@ -1,0 +1,141 @@
+"""The pending migrations run once on a branch, watched and measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from flask_branches.backends.postgres_errors import said, sqlstate
+from flask_branches.branch import in_short
+from flask_branches.errors import BranchesError
+from flask_branches.rehearsal.clock import Clock
+from flask_branches.rehearsal.limiting import Overdue, within
+from flask_branches.rehearsal.looking import Looks
+from flask_branches.rehearsal.measuring import Meter, pid_of
+from flask_branches.rehearsal.observing import Activity, Observer
+from flask_branches.rehearsal.probing import Prober
+from flask_branches.rehearsal.report import Failure
+from flask_branches.rehearsal.watching import Watch
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from sqlalchemy.engine import Connection
+
+    from flask_branches.rehearsal.course import Course, Run
+    from flask_branches.rehearsal.grounds import Grounds
+    from flask_branches.rehearsal.migrations import Migrations
+
+
+class Performance:
+    """One run of what is pending.
+
+    Args:
+        migrations: what is run.
+        grounds: where.
+        timeout: how long it may take.
+        counts: whether rows are counted.
+    """
+
+    def __init__(self, migrations: Migrations, grounds: Grounds, *, timeout: timedelta, counts: bool) -> None:
+        self.clock = Clock()
+        self.meters: dict[str | None, Meter] = {}
+        self.failure: Failure | None = None
+        self.took = 0.0
+        self.server = ""
+        self._migrations = migrations
+        self._grounds = grounds
+        self._timeout = timeout
+        self._counts = counts
+        self.watch = Watch(migrations, self.clock, self._observe, self._measure)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether locks could be seen."""
+        return any(course.observer is not None for course in self.watch.courses)
+
+    def run(self, to: str) -> None:
+        """Run them; what goes wrong is in :attr:`failure` afterwards."""
+        for key in self._grounds.keys:
+            self.meters[key] = Meter(self._grounds.connect(key), counts=self._counts)
+        self.server = server_of(self.meters[None].connection)
+        with self.watch.listening():
+            began = self.clock.now()
+            try:
+                with within(self._timeout.total_seconds(), self._interrupt):
+                    self._migrations.upgrade(to, self.watch)
+            except (Exception, Overdue) as error:  # noqa: BLE001  migrations are others' code, and may raise anything
+                self.failure = self._failed(error)
+            self.took = self.clock.now() - began
+
+    def _observe(self, course: Course) -> None:
+        if course.connection.dialect.name != "postgresql":
+            return
+        self.meters[course.key].begin(pid_of(course.driver))
+        looking = self._grounds.connect(course.key)
+        cursor = looking.connection.cursor()
+        looks = Looks(cursor)
+        activity = Activity()
+        prober = Prober(self._grounds.connect(course.key), self.clock)
+        observer = Observer(
+            looking,
+            pid_of(course.driver),
+            activity=activity,
+            clock=self.clock,
+            before=looks.before,
+            prober=prober,
+            deadline=self.clock.now() + self._timeout.total_seconds() * 1_000,
+        )
+        course.observe(looks, activity, observer)
+
+    def _measure(self, course: Course, _run: Run) -> None:
+        self.meters[course.key].measure(course)
+
+    def _interrupt(self) -> None:
+        """End what SQLite does; Postgres is told by its observer, which knows the session."""
+        for course in self.watch.courses:
+            interrupt = getattr(course.driver, "interrupt", None)
+            if interrupt is not None:
+                interrupt()
+
+    def _failed(self, error: BaseException) -> Failure:
+        courses = self.watch.courses
+        failed = next((run.id for course in courses for run in course.runs if run.failed), None)
+        done = {run.id: None for course in courses for run in course.runs if not run.failed and _is_done(course, run)}
+        statement = next((course.failing for course in courses if course.failing), None)
+        return Failure(self._reason(error), failed, statement, tuple(done))
+
+    def _reason(self, error: BaseException) -> str:
+        observers = [course.observer for course in self.watch.courses if course.observer is not None]
+        if isinstance(error, Overdue) or any(each.overdue for each in observers):
+            return (
+                f"It had not ended after {in_short(self._timeout)}, and was cancelled: see what it waits for, or give "
+                "it longer with --timeout."
+            )
+        if any(each.stuck for each in observers):
+            return (
+                "It would have waited for itself for ever: a connection that it has opened on its own waits for a lock "
+                "that its transaction holds. Use op.get_bind() in place of an engine or a session."
+            )
+        if isinstance(error, BranchesError):
+            return str(error)
+        if isinstance(error, sa.exc.DBAPIError):
+            if error.connection_invalidated or (sqlstate(error) is None and any(each.lost for each in observers)):
+                return f"The connection to the branch was lost ({said(error)}): see whether somebody has deleted it."
+            return f"{type(error.orig).__name__}: {said(error)}"
+        first = str(error).strip().split("\n")[0]
+        return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def server_of(connection: Connection) -> str:
+    """What a database is, with its version."""
+    if connection.dialect.name == "sqlite":
+        return f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar_one()}"
+    return f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar_one()}"
+
+
+def _is_done(course: Course, run: Run) -> bool:
+    """Whether what a revision did was committed."""
+    mine = [each for each in course.transactions if run.id in each.revisions]
+    return all(each.committed for each in mine)

@@ -1,0 +1,173 @@
+"""A rehearsal, from the branch that is made for it to the report."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flask.globals import app_ctx
+
+from flask_branches import branch as branches_
+from flask_branches import migrating, reach
+from flask_branches.rehearsal import telling
+from flask_branches.rehearsal.advice import advise
+from flask_branches.rehearsal.grounds import Grounds
+from flask_branches.rehearsal.migrations import Migrations
+from flask_branches.rehearsal.performance import Performance
+from flask_branches.rehearsal.report import Limits, Report
+from flask_branches.rehearsal.verdict import judged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import timedelta
+
+    from flask_branches.branch import Branch, PointInTime
+    from flask_branches.extension import Branches
+
+_WHY = "its migrations are rehearsed: use op.get_bind() in a migration, and the application's engines in env.py."
+_NOT_SHOWN = (
+    (
+        "How long the migration itself waits in production, behind transactions that are open there: while it waits, "
+        "all who come after it wait too. SET lock_timeout before it."
+    ),
+    "What a cold cache costs: a branch may have read less, or more, from memory than production will.",
+)
+_NOT_ON_SQLITE = (
+    "Locks, rewrites and the log: SQLite locks its whole file for whoever writes, and tells nothing of it.",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be rehearsed, and how."""
+
+    to: str = "head"
+    limits: Limits = field(default_factory=Limits)
+    timeout: timedelta = field(default_factory=lambda: branches_.duration("30m"))
+    counts: bool = True
+    drift: bool = True
+    undo: bool = True
+    old_tests: str | None = None
+    keep: bool = False
+
+
+def rehearse(
+    *,
+    parent: str | None = None,
+    at: str | PointInTime | None = None,
+    to: str = "head",
+    limits: Limits | None = None,
+    timeout: str | timedelta = "30m",
+    counts: bool = True,
+    drift: bool = True,
+    undo: bool = True,
+    old_tests: str | None = None,
+    keep: bool = False,
+    force: bool = False,
+) -> Report:
+    """Run the pending migrations on a branch, and tell what they would do to production; in an application context.
+
+    Args:
+        parent: what the branch is made of: a branch's name, or ``"main"`` (the default).
+        at: a point in time, or a log position, where the backend has those.
+        to: the revision to go to.
+        limits: what a deployment may cost; by default :class:`Limits` as it stands.
+        timeout: how long the migrations may take: a span such as ``"30m"``, or a timedelta.
+        counts: whether the rows of each table are counted.
+        drift: whether the models are compared with the migrated schema.
+        undo: whether each revision is undone and done again.
+        old_tests: a command that runs the previous release's tests, as a shell reads it.
+        keep: whether the branch stays, until it expires.
+        force: end idle sessions that keep a Postgres parent from being copied; never those of main.
+
+    Raises:
+        MigrationFailed: for several heads, and for a revision that there is none of.
+        BranchesError: where the branch cannot be made, as :meth:`~flask_branches.Branches.create` has it.
+    """
+    plan = Plan(
+        to,
+        limits or Limits(),
+        branches_.duration(timeout, "timeout"),
+        counts,
+        drift,
+        undo,
+        old_tests,
+        keep,
+    )
+    app = app_ctx.app
+    branches: Branches = app.extensions["branches"]
+    migrations = Migrations(app)
+    migrations.pending((), plan.to)  # what needs no database is refused before a branch is made
+    own = reach.own_of(app)
+    with (
+        _branch(branches, parent=parent, at=at, keep=keep, force=force) as made,
+        Grounds(branches.databases, made) as grounds,
+        migrating.at_work(app, made),
+        reach.kept_out_of(own, _WHY),
+    ):
+        return _rehearsed(plan, migrations, grounds, parent or branches_.MAIN)
+
+
+@contextmanager
+def _branch(
+    branches: Branches, *, parent: str | None, at: str | PointInTime | None, keep: bool, force: bool
+) -> Iterator[Branch]:
+    name = f"rehearsal-{secrets.token_hex(4)}"
+    if keep:
+        yield branches.create(name, parent=parent, at=at, force=force)
+    else:
+        with branches.temporary(name, parent=parent, at=at, force=force) as made:
+            yield made
+
+
+def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str) -> Report:
+    started = datetime.now(UTC)
+    current = migrations.current()
+    pending = migrations.pending(current.get(None, ()), plan.to)
+    performance = Performance(migrations, grounds, timeout=plan.timeout, counts=plan.counts)
+    performance.run(plan.to)
+    report = Report(
+        application=migrations.app.name,
+        backend=grounds.branch.backend,
+        server=performance.server,
+        parent=parent,
+        branch=grounds.branch.name,
+        kept=plan.keep,
+        started_at=started.replace(microsecond=0),
+        took=performance.took,
+        current=current.get(None, ()),
+        target=tuple(dict.fromkeys(each.revision.revision for each in pending[-1:])) or current.get(None, ()),
+        limits=plan.limits,
+        verdict="safe",
+        reasons=(),
+        failure=performance.failure,
+        not_shown=_NOT_SHOWN if performance.is_watched else (*_NOT_ON_SQLITE, *_NOT_SHOWN[1:]),
+    )
+    report = _watched(report, performance)
+    report = replace(report, advice=advise(report))
+    verdict, reasons = judged(report)
+    return replace(report, verdict=verdict, reasons=reasons)
+
+
+def _watched(report: Report, performance: Performance) -> Report:
+    courses = performance.watch.courses
+    revisions = [
+        each for course in courses for each in telling.revisions(course, performance.meters[course.key].measured)
+    ]
+    revisions.sort(key=lambda each: each.span.began)
+    locks = [lock for each in revisions for lock in each.locks]
+    probes = [probe for course in courses for probe in telling.probes_of(course, locks)]
+    transactions = sorted(
+        (each for course in courses for each in course.transactions), key=lambda each: each.span.began
+    )
+    return replace(
+        report,
+        revisions=tuple(revisions),
+        transactions=tuple(transactions),
+        blocking=telling.blocking(locks, probes),
+        shared_transaction=any(len(each.revisions) > 1 for each in transactions),
+        warnings=tuple(telling.warnings(courses)),
+    )

@@ -1,0 +1,175 @@
+"""What was watched, put into a report's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flask_branches.rehearsal.locks import blocks, merged, mode_of, strength
+from flask_branches.rehearsal.report import Blocking, Lock, Probe, Revision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from flask_branches.rehearsal.course import Course, Run
+    from flask_branches.rehearsal.locks import Held
+    from flask_branches.rehearsal.looking import Looks
+    from flask_branches.rehearsal.probing import Waited
+    from flask_branches.rehearsal.report import Growth, Rows, Span, Wal
+
+_SHOWN = 100
+"""How many spans of one lock are kept: a backfill that commits in batches has thousands."""
+_CLOSE = 1
+"""Milliseconds between two spans that a reader would feel as one."""
+_TOAST = "t"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a revision when it had ended."""
+
+    wal: Wal | None = None
+    growth: tuple[Growth, ...] = ()
+    rows: tuple[Rows, ...] = ()
+
+
+def revisions(course: Course, measured: Sequence[Measured]) -> list[Revision]:
+    """All that one database went through, by revision."""
+    held = course.observer.tracker.seen() if course.observer is not None else []
+    waited = _probes(course)
+    found = []
+    for number, run in enumerate(course.runs):
+        mine = [each for each in held if each.revision == run.id]
+        locks = _locks(course, mine)
+        figures = measured[number] if number < len(measured) else Measured()
+        found.append(_revision(course, run, locks, figures, waited))
+    return found
+
+
+def blocking(locks: Iterable[Lock], probes: Iterable[Probe] = ()) -> tuple[Blocking, ...]:
+    """For how long those who use a table would have waited, by the locks; the longest waits first."""
+    reads: dict[str, list[Span]] = {}
+    writes: dict[str, list[Span]] = {}
+    for lock in locks:
+        if lock.existed and lock.blocks in {"writes", "reads and writes"}:
+            writes.setdefault(lock.table, []).extend(lock.spans)
+            if lock.blocks == "reads and writes":
+                reads.setdefault(lock.table, []).extend(lock.spans)
+    probes = list(probes)
+    found = [
+        Blocking(
+            table,
+            _shown(merged(reads.get(table, ()), _CLOSE)),
+            _shown(merged(writes[table], _CLOSE)),
+            tuple(each for each in probes if each.table == table),
+        )
+        for table in writes
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.longest_read, -each.longest_write)))
+
+
+def probes_of(course: Course, locks: Iterable[Lock]) -> tuple[Probe, ...]:
+    """What the probes of a database have waited, beside what they should have by the locks."""
+    by_table = {each.table: each for each in blocking(locks)}
+    found = []
+    for waited in _probes(course):
+        there = by_table.get(course.looks.known[waited.table].name) if course.looks is not None else None
+        derived = _derived(there, waited) if there is not None else None
+        if there is not None and derived is not None:
+            found.append(Probe(there.table, waited.what, waited.ended - waited.began, derived))
+    return tuple(found)
+
+
+def warnings(courses: Iterable[Course]) -> Iterator[str]:
+    """What keeps nobody from deploying, and should be known."""
+    for course in courses:
+        name = "the default database" if course.key is None else f"the database {course.key!r}"
+        if course.observer is not None and course.observer.lost is not None:
+            yield f"The session that looked at the locks of {name} was lost: what came later is not in here."
+        for run in course.runs:
+            if any(each.own_connection for each in run.statements.values()):
+                yield (
+                    f"{run.id} opened a connection of its own, whose work is no part of its transaction: use "
+                    "op.get_bind()."
+                )
+            if len(run.transactions) > 1:
+                yield (
+                    f"{run.id} committed by itself, {len(run.transactions) - 1:,} times: if it fails on its way, what "
+                    "it has done until then stays."
+                )
+
+
+def _derived(there: Blocking, waited: Waited) -> float | None:
+    """What a probe should have waited, by the locks that were seen; None where it met none of them."""
+    spans = there.reads if waited.what == "reads" else there.writes
+    met = [each.ended for each in spans if each.began <= waited.ended and each.ended >= waited.began]
+    return max(max(met) - waited.began, 0) if met else None
+
+
+def _probes(course: Course) -> list[Waited]:
+    return course.observer.prober.waited if course.observer is not None else []
+
+
+def _revision(course: Course, run: Run, locks: tuple[Lock, ...], figures: Measured, waited: list[Waited]) -> Revision:
+    probed = probes_of(course, locks) if waited else ()
+    statements = sorted((tally.told() for tally in run.statements.values()), key=lambda each: each.began)
+    return Revision(
+        run.id,
+        run.down,
+        run.title,
+        course.key,
+        run.span,
+        tuple(run.transactions),
+        tuple(statements),
+        locks,
+        blocking(locks, probed),
+        tuple(run.changes.rewrites),
+        tuple(run.changes.indexes),
+        tuple(run.changes.validations),
+        figures.wal,
+        figures.growth,
+        figures.rows,
+        failed=run.failed,
+    )
+
+
+def _locks(course: Course, held: list[Held]) -> tuple[Lock, ...]:
+    if course.looks is None:
+        return ()
+    made = [lock for each in held if (lock := _lock(course.looks, each, course.version_table)) is not None]
+    made.sort(key=lambda each: (each.spans[0].began, each.object))
+    kept = [lock for lock in made if not _is_covered(lock, made)]
+    return tuple(replace(lock, spans=_shown(lock.spans)) for lock in kept)
+
+
+def _lock(looks: Looks, held: Held, version_table: str) -> Lock | None:
+    """None for what is Alembic's own, for what was there for a moment only, and for what is kept out of line."""
+    relation = looks.known.get(held.relation)
+    if relation is None or relation.name.rpartition(".")[2].strip('"') == version_table:
+        return None
+    table = looks.known.get(looks.table_of(held.relation), relation)
+    if relation.letter == _TOAST or (relation.is_index and looks.is_of_toast(relation)):
+        return None
+    if table.name.rpartition(".")[2].strip('"') == version_table:
+        return None
+    existed = held.relation in looks.before.by_oid
+    spans = merged(held.spans)
+    total = sum(each.length for each in spans)
+    mode, kept_out = mode_of(held.lock), blocks(held.lock)
+    return Lock(relation.name, relation.kind, table.name, mode, kept_out, existed, tuple(spans), total, held.sampled)
+
+
+def _is_covered(lock: Lock, others: Iterable[Lock]) -> bool:
+    """Whether a stronger lock on the same object says all that this one would."""
+    stronger = [
+        span
+        for other in others
+        if other.object == lock.object and strength(other.mode) > strength(lock.mode)
+        for span in other.spans
+    ]
+    return all(any(span.began <= each.began and span.ended >= each.ended for span in stronger) for each in lock.spans)
+
+
+def _shown(spans: Iterable[Span]) -> tuple[Span, ...]:
+    longest = sorted(spans, key=lambda each: -each.length)[:_SHOWN]
+    return tuple(sorted(longest, key=lambda each: each.began))

@@ -1,0 +1,157 @@
+"""The run of migrations, watched: SQLAlchemy tells of every statement and every transaction of this process."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+
+from flask_branches.errors import NotSupported
+from flask_branches.rehearsal.course import Course, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+    from sqlalchemy.engine import Connection, ExceptionContext
+
+    from flask_branches.rehearsal.clock import Clock
+    from flask_branches.rehearsal.migrations import Migrations
+
+    Measure = Callable[[Course, Run], None]
+
+
+class Watch:
+    """Watches one run of the migrations, on every database that it goes to.
+
+    Args:
+        migrations: what is run.
+        clock: which stands while a revision is measured.
+        observe: begins to look at a database, where there is a way to.
+        measure: called when a revision has ended, and its transaction if it has one of its own.
+    """
+
+    def __init__(
+        self, migrations: Migrations, clock: Clock, observe: Callable[[Course], None], measure: Measure
+    ) -> None:
+        self.courses: list[Course] = []
+        self._migrations = migrations
+        self._clock = clock
+        self._observe = observe
+        self._measure = measure
+        self._by_connection: dict[int, Course] = {}
+        self._current: Course | None = None
+        self._own: dict[int, float] = {}
+        self._quiet = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to every connection of this process, for the time of a block."""
+        heard: dict[str, Callable[..., Any]] = {
+            "before_cursor_execute": self._before,
+            "after_cursor_execute": self._after,
+            "handle_error": self._refused,
+            "begin": self._began,
+            "commit": functools.partial(self._closing, committing=True),
+            "rollback": functools.partial(self._closing, committing=False),
+        }
+        for name, function in heard.items():
+            sa.event.listen(sa.engine.Engine, name, function)
+        try:
+            yield
+        finally:
+            for name, function in heard.items():
+                sa.event.remove(sa.engine.Engine, name, function)
+            for course in self.courses:
+                course.settle()
+                if course.observer is not None:
+                    course.observer.stop()
+
+    def before(self, step: RevisionStep, context: MigrationContext) -> None:
+        """A revision is to be run: its own code is told from what Alembic does around it."""
+        course = self._course(context)
+        course.settle()
+        code = step.migration_fn
+        revision = step.revision
+
+        @functools.wraps(code)
+        def watched(**options: Any) -> None:
+            down = tuple(revision._normalized_down_revisions)  # noqa: SLF001  down_revision is one of three types
+            course.begin(Run(revision.revision, down, revision.doc or "", self._clock.now()))
+            self._current = course
+            try:
+                code(**options)
+            except BaseException:
+                course.end(failed=True)
+                raise
+            finally:
+                self._current = None
+            course.end()
+
+        step.migration_fn = watched
+
+    def after(self, _step: RevisionStep, context: MigrationContext) -> None:
+        """It has run."""
+        course = self._course(context)
+        course.settle()
+        self._quiet = True
+        try:
+            with self._clock.paused():
+                self._measure(course, course.runs[-1])
+                course.resume()
+        finally:
+            self._quiet = False
+
+    def _course(self, context: MigrationContext) -> Course:
+        connection = cast("Connection", context.connection)
+        known = self._by_connection.get(id(connection))
+        if known is None:
+            known = Course(self._migrations.key_of(context), connection, self._clock, context.version_table)
+            if connection.dialect.name == "postgresql" and not hasattr(known.driver, "info"):
+                raise NotSupported(
+                    f"The driver {connection.dialect.driver!r} cannot be watched: use psycopg, or psycopg2."
+                )
+            self._by_connection[id(connection)] = known
+            self.courses.append(known)
+            with self._clock.paused():
+                self._observe(known)
+        return known
+
+    def _before(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  the DB-API has no types
+        if self._quiet:
+            return
+        course = self._by_connection.get(id(connection))
+        if course is not None:
+            course.before(statement)
+        elif self._current is not None:
+            self._own[id(connection)] = now = self._clock.now()
+            if self._current.activity is not None and hasattr(cursor.connection, "info"):
+                self._current.activity.own[cursor.connection.info.backend_pid] = now
+
+    def _after(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  as above
+        if self._quiet:
+            return
+        course = self._by_connection.get(id(connection))
+        if course is not None:
+            course.after(statement, cursor.rowcount)
+        elif self._current is not None and id(connection) in self._own:
+            if self._current.activity is not None and hasattr(cursor.connection, "info"):
+                self._current.activity.own[cursor.connection.info.backend_pid] = 0
+            self._current.own(statement, self._own.pop(id(connection)), cursor.rowcount)
+
+    def _refused(self, context: ExceptionContext) -> None:
+        course = self._by_connection.get(id(context.connection)) or self._current
+        if course is not None and not self._quiet:
+            course.refused(context.statement)
+
+    def _began(self, connection: Connection) -> None:
+        course = self._by_connection.get(id(connection))
+        if course is not None:
+            course.settle()
+
+    def _closing(self, connection: Connection, *, committing: bool) -> None:
+        course = self._by_connection.get(id(connection))
+        if course is not None and not self._quiet:
+            course.closing(committing=committing)
