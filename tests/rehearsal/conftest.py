@@ -1,0 +1,25 @@
+"""Applications whose migrations are rehearsed, and databases to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.branches.conftest import admin, at, emulator, make_world, new_database, one, places, role, server, spare
+
+from flask_branches.databases import connected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.engine import Connection
+    from tests.branches.worlds import World
+
+__all__ = ["admin", "at", "emulator", "make_world", "new_database", "one", "places", "role", "server", "spare"]
+
+
+@pytest.fixture
+def database(make_world: Callable[..., World]) -> Iterator[Connection]:
+    """A connection, in autocommit, to a database that has nothing in it."""
+    with connected(make_world(fill=False).main, {}) as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -1,0 +1,264 @@
+"""What tables hold: counted, estimated, and digested so that what was lost can be named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.branches.worlds import SQLITE
+
+from flask_branches.databases import connected
+from flask_branches.rehearsal.rows import Counted, columns, count, digest, lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import sqlalchemy as sa
+    from sqlalchemy.engine import Connection
+    from tests.branches.worlds import Client
+
+NOTE = "note" if SQLITE else "public.note"
+ODD = '"odd ""%s"" name"'
+on_postgres = pytest.mark.skipif(SQLITE, reason="a rule of Postgres")
+on_sqlite = pytest.mark.skipif(not SQLITE, reason="a rule of SQLite")
+
+
+def _run(connection: Connection, *statements: str) -> None:
+    for each in statements:
+        connection.exec_driver_sql(each, execution_options={"no_parameters": True})
+
+
+def _fill(connection: Connection, table: str = "note", rows: int = 100) -> None:
+    numbers = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT i FROM n"  # noqa: S608  names of this test's
+    _run(
+        connection,
+        f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, text VARCHAR(100), stars INTEGER)",
+        f"INSERT INTO {table} SELECT i, 'note ' || i, i % 5 FROM ({numbers}) AS numbers",  # noqa: S608  names of this test's
+    )
+
+
+def _lost(connection: Connection, *statements: str) -> tuple[str, ...]:
+    before = digest(connection, [NOTE])
+    _run(connection, *statements)
+    return lost(before, digest(connection, [NOTE]))
+
+
+def test_rows_are_counted_by_the_name_that_reports_have(database: Connection) -> None:
+    """Quoted where it has to be; the revision's table is none."""
+    _fill(database)
+    _fill(database, ODD, 3)
+    _run(database, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
+
+    odd = ODD if SQLITE else f"public.{ODD}"
+    assert count(database) == {NOTE: Counted(100, exact=True), odd: Counted(3, exact=True)}
+    assert columns(database) == {NOTE: {"id", "text", "stars"}, odd: {"id", "text", "stars"}}
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_what_is_too_large_is_estimated(database: Connection, *, analyzed: bool) -> None:
+    """All that is read together is affordable, and the smallest tables are read first."""
+    if SQLITE and not analyzed:
+        pytest.skip("without ANALYZE SQLite estimates nothing, and all is counted")
+    _fill(database, rows=20_000)
+    _fill(database, "small", 1_000)
+    _fill(database, "middle", 2_000)
+    if analyzed:
+        _run(database, "ANALYZE")
+
+    found = {name.removeprefix("public."): each for name, each in count(database, 5_000).items()}
+    assert found["small"] == Counted(1_000, exact=True)
+    assert found["note"].exact is False
+    assert found["note"].rows == 20_000 if analyzed else 5_000 < found["note"].rows < 80_000
+    if analyzed:
+        assert found["middle"] == Counted(2_000, exact=True)
+        assert [name for name, each in count(database, 2_500).items() if each.exact] == [
+            name for name in count(database) if "small" in name
+        ]
+
+
+@on_postgres
+def test_an_estimate_follows_what_has_come_since_it_was_made(database: Connection) -> None:
+    """As the planner's: the density of then, the size of now."""
+    _fill(database, rows=10_000)
+    _run(database, "ANALYZE", "INSERT INTO note SELECT id + 10000, text, stars FROM note")
+
+    assert count(database, 1)[NOTE].exact is False
+    assert 19_000 < count(database, 1)[NOTE].rows < 21_000
+
+
+@on_postgres
+def test_a_partitioned_table_is_one(database: Connection) -> None:
+    """With what all its partitions hold, once; what inherits otherwise is a table of its own."""
+    _run(
+        database,
+        "CREATE TABLE visit (id int, at date) PARTITION BY RANGE (at)",
+        "CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')",
+        "CREATE TABLE visit_2 PARTITION OF visit DEFAULT PARTITION BY LIST (id)",
+        "CREATE TABLE visit_2a (at date, gone int, id int)",
+        "ALTER TABLE visit_2a DROP COLUMN gone",
+        "ALTER TABLE visit_2 ATTACH PARTITION visit_2a DEFAULT",
+        "INSERT INTO visit SELECT i, date '2025-06-01' + i FROM generate_series(1, 400) AS i",
+        "CREATE TABLE parent (id int)",
+        "CREATE TABLE child (more int) INHERITS (parent)",
+        "INSERT INTO parent VALUES (1)",
+        "INSERT INTO child VALUES (2), (3)",
+        "CREATE TEMPORARY TABLE passing (id int)",
+    )
+
+    assert count(database) == {
+        "public.child": Counted(2, exact=True),
+        "public.parent": Counted(1, exact=True),
+        "public.visit": Counted(400, exact=True),
+    }
+    content = digest(database, ["public.visit"])["public.visit"]
+    assert content is not None
+    assert content.rows == 400
+    assert {name: each.number for name, each in content.columns.items()} == {"id": 400, "at": 400}
+
+
+@on_postgres
+def test_foreign_tables_are_not_asked(database: Connection) -> None:
+    """Their rows are another database's, which may be out of reach."""
+    _run(
+        database,
+        "CREATE EXTENSION postgres_fdw",
+        "CREATE SERVER nowhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1')",
+        "CREATE USER MAPPING FOR CURRENT_USER SERVER nowhere",
+        "CREATE FOREIGN TABLE far (id int) SERVER nowhere",
+        "CREATE TABLE visit (id int) PARTITION BY LIST (id)",
+        "CREATE TABLE near PARTITION OF visit FOR VALUES IN (1)",
+        "CREATE FOREIGN TABLE gone PARTITION OF visit FOR VALUES IN (2) SERVER nowhere",
+        "INSERT INTO visit VALUES (1), (1)",
+    )
+
+    assert count(database) == {"public.visit": Counted(2, exact=True)}
+    assert digest(database, ["public.visit", "public.far"]).keys() == {"public.visit"}
+    _run(database, "DROP EXTENSION postgres_fdw CASCADE")
+
+
+@on_postgres
+def test_what_the_role_may_not_read_is_estimated(
+    new_database: Callable[..., sa.URL], role: str, at: Callable[[str], Client]
+) -> None:
+    """Neither a table without rights, nor one whose rows are hidden from it."""
+    url = new_database("guarded")
+    with connected(url, {}) as connection:
+        _fill(connection.execution_options(isolation_level="AUTOCOMMIT"))
+        _fill(connection, "closed")
+        _run(
+            connection,
+            "ALTER TABLE note ENABLE ROW LEVEL SECURITY",
+            f"GRANT SELECT ON note TO {role}",
+            "ANALYZE",
+        )
+    with connected(url.set(username=role), {}) as connection:
+        assert count(connection) == {
+            "public.closed": Counted(100, exact=False),
+            "public.note": Counted(100, exact=False),
+        }
+        assert digest(connection, [NOTE]) == {NOTE: None}
+
+
+@on_sqlite
+def test_virtual_tables_count_once(database: Connection) -> None:
+    """A search that keeps its own rows has them; what it is made of is not counted beside, nor one of other rows."""
+    _fill(database)
+    _run(
+        database,
+        "CREATE VIRTUAL TABLE own USING fts5(text)",
+        "INSERT INTO own SELECT text FROM note",
+        "CREATE VIRTUAL TABLE search USING fts5(text, content=note)",
+    )
+
+    assert count(database) == {"note": Counted(100, exact=True), "own": Counted(100, exact=True)}
+    assert columns(database)["own"] == {"text"}
+    assert lost(digest(database, ["own"]), digest(database, ["own"])) == ()
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (["UPDATE note SET id = id"], []),
+        (["ALTER TABLE note ADD COLUMN more INTEGER"], []),
+        (["DELETE FROM note WHERE id <= 12"], [": 12 rows"]),
+        (["DELETE FROM note WHERE id = 1"], [": 1 row"]),
+        (["INSERT INTO note VALUES (0, 'more', 1)"], [": 1 row too many"]),
+        (["DELETE FROM note", "ALTER TABLE note DROP COLUMN stars"], [": 100 rows"]),
+        (["ALTER TABLE note DROP COLUMN stars"], [".stars: 100 values"]),
+        (["UPDATE note SET stars = NULL WHERE stars > 2"], [".stars: 40 values"]),
+        (
+            ["UPDATE note SET stars = NULL WHERE id = 1", "DELETE FROM note WHERE id = 2"],
+            [": 1 row", ".stars: 2 values"],
+        ),
+        (["UPDATE note SET text = 'Note 1' WHERE id = 1"], [".text: values have changed"]),
+        (["UPDATE note SET stars = 4 - stars"], [": values have changed places"]),
+        (["DROP TABLE note"], [": 100 rows"]),
+    ],
+)
+def test_what_is_lost_is_named(database: Connection, statements: list[str], said: list[str]) -> None:
+    """Rows, values, and values that are others now; not what has come."""
+    _fill(database)
+
+    assert list(_lost(database, *statements)) == [f"{NOTE}{each}" for each in said]
+
+
+def test_digests_know_no_order(database: Connection) -> None:
+    """Of rows and columns neither: a table made anew holds the same."""
+    _fill(database)
+    assert not _lost(
+        database,
+        "ALTER TABLE note RENAME TO old",
+        "CREATE TABLE note (stars INTEGER, id INTEGER PRIMARY KEY, text VARCHAR(100))",
+        "INSERT INTO note SELECT stars, id, text FROM old ORDER BY id DESC",
+        "DROP TABLE old",
+    )
+
+
+def test_of_a_table_that_is_too_large_nothing_is_said(database: Connection) -> None:
+    """It is not read; the smaller ones are."""
+    _fill(database, rows=3_000)
+    _fill(database, "small")
+    _run(database, "ANALYZE")
+    small = NOTE.replace("note", "small")
+
+    before = digest(database, [NOTE, small], affordable=1_000)
+    _run(database, "DELETE FROM note", "DELETE FROM small")
+
+    assert before[NOTE] is None
+    assert lost(before, digest(database, [NOTE, small])) == (f"{small}: 100 rows",)
+
+
+@on_postgres
+def test_whatever_has_a_text_is_digested(database: Connection) -> None:
+    """Also what cannot be compared or sorted; a table without columns holds rows."""
+    _run(
+        database,
+        'CREATE TABLE note (a json, b point, c bytea, d int[], "f%s" timestamptz)',
+        "INSERT INTO note VALUES ('{}', '(1,2)', 'x', '{1,2}', now()), (NULL, NULL, NULL, NULL, NULL)",
+        "CREATE TABLE bare ()",
+        "INSERT INTO bare DEFAULT VALUES",
+    )
+
+    assert _lost(database, "UPDATE note SET b = '(1,3)' WHERE c = 'x'") == ("public.note.b: values have changed",)
+    assert _lost(database, 'UPDATE note SET "f%s" = NULL') == ('public.note."f%s": 1 value',)
+    bare = digest(database, ["public.bare"])["public.bare"]
+    assert bare is not None
+    assert bare.rows == 1
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("before", "after"), [("CAST(x'ff' AS TEXT)", "CAST(x'fe' AS TEXT)"), ("1", "'1'"), ("-1", "-2"), ("1", "1.0")]
+)
+def test_whatever_sqlite_takes_is_digested(database: Connection, before: str, after: str) -> None:
+    """Text that is no UTF-8, numbers beside texts, generated columns; the connection reads as before then."""
+    _run(
+        database,
+        "CREATE TABLE note (id INTEGER PRIMARY KEY, held, same AS (held))",
+        f"INSERT INTO note (held) VALUES ({before})",  # noqa: S608  a literal of this test's
+    )
+
+    changed = ("note.held: values have changed", "note.same: values have changed")
+    assert _lost(database, f"UPDATE note SET held = {after}") == changed  # noqa: S608  the same
+    driver: Any = database.connection.dbapi_connection
+    assert driver.text_factory is str
