@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from flask_branches.branch import written
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from _typeshed import DataclassInstance
 
 Blocks = Literal["nothing", "schema changes", "writes", "reads and writes"]
 """What others cannot do to an object while a lock on it is held."""
@@ -102,7 +103,7 @@ class Lock:
     @property
     def longest(self) -> float:
         """The longest time without a pause."""
-        return max(each.length for each in self.spans)
+        return max((each.length for each in self.spans), default=0)
 
 
 @dataclass(frozen=True)
@@ -343,5 +344,18 @@ class Report:
         return STATUS[self.verdict]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return asdict(self) | {"started_at": written(self.started_at), "status": self.status, "version": 1}
+        """All of it, with the figures that follow from others, for JSON."""
+        return {"version": 1, **_fields(self)}
+
+
+def _fields(part: DataclassInstance) -> dict[str, Any]:
+    computed = [name for name, each in vars(type(part)).items() if isinstance(each, property)]
+    return {name: _plain(getattr(part, name)) for name in (*(each.name for each in fields(part)), *computed)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, datetime):
+        return written(value)
+    return _fields(value) if is_dataclass(value) and not isinstance(value, type) else value
