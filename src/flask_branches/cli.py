@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 from flask_branches import execution, guard, urls
 from flask_branches.backends import tree
 from flask_branches.branch import MAIN, in_short, written
+from flask_branches.cli_rehearse import rehearse
 from flask_branches.errors import BranchesError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class _Group(AppGroup):
 
 
 branches = _Group("branches", help="Branches of the application's database: copies that can be written to.")
+
+branches.add_command(rehearse)
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _parent = click.option(

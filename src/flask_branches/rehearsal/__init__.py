@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_branches.rehearsal.rehearse import rehearse
 from flask_branches.rehearsal.report import Limits, Report
+from flask_branches.rehearsal.staging import rehearse
 
 __all__ = ["Limits", "Report", "rehearse"]

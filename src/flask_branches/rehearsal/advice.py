@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_branches.rehearsal.report import Advice
+from flask_branches.rehearsal.shown.words import duration, listed, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +26,6 @@ _PER_MIGRATION = (
 _SHORT = 50
 """Milliseconds that nobody minds: a shorter lock is worth no advice but the one on lock_timeout."""
 _MANY_ROWS = 10_000
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def advise(report: Report) -> tuple[Advice, ...]:
@@ -46,8 +46,7 @@ def advise(report: Report) -> tuple[Advice, ...]:
             Advice(
                 "note",
                 None,
-                "Tables in use were locked: "
-                f"{', '.join(each.table for each in report.blocking[:5])}{', …' if len(report.blocking) > 5 else ''}.",  # noqa: PLR2004  names enough
+                f"Tables in use were locked: {listed([each.table for each in report.blocking], most=5)}.",
                 "While a migration waits for a lock behind a long query, all who come after it wait too, however short "
                 "the lock: SET lock_timeout = '2s' before it, and try again when that passes.",
                 _TIMEOUT,
@@ -55,24 +54,6 @@ def advise(report: Report) -> tuple[Advice, ...]:
         )
     order: dict[Severity, int] = {"danger": 0, "warning": 1, "note": 2}
     return tuple(sorted(found, key=lambda each: order[each.severity]))
-
-
-def size_in_words(size: float) -> str:
-    """Bytes as people say them: ``48 MB``."""
-    for unit in _UNITS:
-        if abs(size) < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004  a kB
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"  # noqa: PLR2004  two digits
-
-
-def time_in_words(milliseconds: float) -> str:
-    """A span of time as people say it: ``640 ms``, ``1.2 s``, ``3.5 min``."""
-    if milliseconds < 1_000:  # noqa: PLR2004  a second
-        return f"{milliseconds:.0f} ms"
-    if milliseconds < 120_000:  # noqa: PLR2004  two minutes
-        return f"{milliseconds / 1_000:.1f} s"
-    return f"{milliseconds / 60_000:.1f} min"
 
 
 def _on(revision: Revision, report: Report) -> Iterator[Advice]:
@@ -100,7 +81,7 @@ def _rewritten(revision: Revision, report: Report) -> Iterator[Advice]:
         yield Advice(
             _severity([waits] if waits else [], report),
             revision.id,
-            f"{each.object} ({size_in_words(each.before)}) was rewritten{_kept_out(waits)}.",
+            f"{each.object} ({size(each.before)}) was rewritten{_kept_out(waits)}.",
             remedy,
             source,
         )
@@ -114,7 +95,7 @@ def _indexed(revision: Revision, report: Report) -> Iterator[Advice]:
             yield Advice(
                 _severity([waits], report),
                 revision.id,
-                f"{each.name} ({size_in_words(each.size)}) was built on {each.table}{_kept_out(waits)}.",
+                f"{each.name} ({size(each.size)}) was built on {each.table}{_kept_out(waits)}.",
                 "Build it with postgresql_concurrently=True inside of op.get_context().autocommit_block(); make a "
                 "constraint of it afterwards with ADD CONSTRAINT … USING INDEX.",
                 _INDEX,
@@ -148,7 +129,7 @@ def _locked_rows(revision: Revision, report: Report) -> Iterator[Advice]:
             yield Advice(
                 "warning",
                 revision.id,
-                f"{each.rows or 0:,} rows were changed in one transaction, which went on for {time_in_words(held)}: "
+                f"{each.rows or 0:,} rows were changed in one transaction, which went on for {duration(held)}: "
                 "who wants to change one of them waits that long.",
                 "Change them in batches of some thousands, each with a commit of its own, in an autocommit_block.",
                 _ROWS,
@@ -189,8 +170,8 @@ def _kept_out(waits: Blocking | None) -> str:
     if waits is None:
         return ""
     if waits.longest_read > 0:
-        return f", while readers and writers waited for up to {time_in_words(waits.longest_write)}"
-    return f", while writers waited for up to {time_in_words(waits.longest_write)}"
+        return f", while readers and writers waited for up to {duration(waits.longest_write)}"
+    return f", while writers waited for up to {duration(waits.longest_write)}"
 
 
 def _severity(waits: Iterable[Blocking], report: Report) -> Severity:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_branches.rehearsal.advice import size_in_words, time_in_words
+from flask_branches.rehearsal.shown.words import count, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,27 +26,26 @@ def _reasons(report: Report) -> Iterator[str]:
         yield from _rewrites(revision, report.limits)
         yield from _losses(revision)
     if report.differences:
-        number = len(report.differences)
-        yield f"the models and the migrated schema differ in {number} {'thing' if number == 1 else 'things'}"
+        yield f"the models and the migrated schema differ in {count(len(report.differences), 'thing')}"
     if report.old_tests is not None and report.old_tests.status != 0:
         yield f"the previous release's tests fail on the migrated schema (exit status {report.old_tests.status})"
 
 
 def _waits(report: Report) -> Iterator[str]:
-    limit = time_in_words(report.limits.max_lock)
+    limit = duration(report.limits.max_lock)
     for each in report.blocking:
         # Whatever keeps readers out keeps writers out too.
         for who, longest in (("readers", each.longest_read), ("writers", each.longest_write)):
             if longest > report.limits.max_lock:
-                yield f"{who} of {each.table} wait up to {time_in_words(longest)} (limit {limit})"
+                yield f"{who} of {each.table} wait up to {duration(longest)} (limit {limit})"
                 break
 
 
 def _rewrites(revision: Revision, limits: Limits) -> Iterator[str]:
     for each in revision.rewrites:
         if not each.truncated and each.before > limits.max_rewrite:
-            size, limit = size_in_words(each.before), size_in_words(limits.max_rewrite)
-            yield f"{revision.id} rewrites {each.object}, {size} (limit {limit})"
+            limit = size(limits.max_rewrite)
+            yield f"{revision.id} rewrites {each.object}, {size(each.before)} (limit {limit})"
 
 
 def _losses(revision: Revision) -> Iterator[str]:
