@@ -102,10 +102,17 @@ class Catalog:
         return self.table_of(above) if above else oid
 
 
-def read(cursor: Any) -> Catalog:  # noqa: ANN401  the DB-API has no types
-    """Look at all relations, by whatever session a cursor is of."""
+def read(cursor: Any, hidden: str) -> Catalog:  # noqa: ANN401  the DB-API has no types
+    """Look at all relations.
+
+    Args:
+        cursor: of whatever session.
+        hidden: a table that is left out, with its indexes.
+    """
     cursor.execute(_RELATIONS)
-    return Catalog(_relation(row) for row in cursor.fetchall())
+    found = [_relation(row) for row in cursor.fetchall()]
+    left_out = {each.oid for each in found if each.name.rpartition(".")[2].strip('"') == hidden}
+    return Catalog(each for each in found if each.oid not in left_out and each.index_of not in left_out)
 
 
 def sizes(cursor: Any) -> dict[int, int]:  # noqa: ANN401  as above

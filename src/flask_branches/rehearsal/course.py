@@ -56,13 +56,11 @@ class Course:
         key: its bind key.
         connection: the one that migrates.
         clock: the migrations' own.
-        version_table: where Alembic notes down the revision.
     """
 
-    def __init__(self, key: str | None, connection: Connection, clock: Clock, version_table: str) -> None:
+    def __init__(self, key: str | None, connection: Connection, clock: Clock) -> None:
         self.key = key
         self.connection = connection
-        self.version_table = version_table
         self.runs: list[Run] = []
         self.transactions: list[Transaction] = []
         self.observer: Observer | None = None

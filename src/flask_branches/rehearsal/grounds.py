@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
@@ -70,8 +70,14 @@ class Grounds:
             isolation_level="AUTOCOMMIT",
         )
         with (sqlite_files.told if is_sqlite else postgres_errors.told)(url), ours.connecting():
-            connection = self._open.enter_context(engine.connect())
+            connection = engine.connect()
+            self._open.callback(_close, connection)
             if not is_sqlite:
                 connection.exec_driver_sql("SET lock_timeout = 0")
                 connection.exec_driver_sql("SET statement_timeout = 0")
         return connection
+
+
+def _close(connection: Connection) -> None:
+    with suppress(sa.exc.DBAPIError):  # the branch is gone, and so is the session
+        connection.close()

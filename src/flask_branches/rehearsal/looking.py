@@ -41,10 +41,12 @@ class Looks:
 
     Args:
         cursor: of any session, to begin with.
+        hidden: the table that is Alembic's own, and nobody's business.
     """
 
-    def __init__(self, cursor: Any) -> None:  # noqa: ANN401  the DB-API has no types
-        self.before = self._last = catalog.read(cursor)
+    def __init__(self, cursor: Any, hidden: str) -> None:  # noqa: ANN401  the DB-API has no types
+        self._hidden = hidden
+        self.before = self._last = catalog.read(cursor, hidden)
         self._rules = catalog.rules(cursor)
         self.sizes = catalog.sizes(cursor)
         self.known: dict[int, Relation] = dict(self.before.by_oid)
@@ -68,7 +70,7 @@ class Looks:
 
     def resume(self, cursor: Any) -> None:  # noqa: ANN401  as above
         """Take what there is now for what was there before."""
-        self._last, self._rules = catalog.read(cursor), catalog.rules(cursor)
+        self._last, self._rules = catalog.read(cursor, self._hidden), catalog.rules(cursor)
 
     def look(self, cursor: Any, *, concurrently: bool = False) -> Changes:  # noqa: ANN401  as above
         """What has changed since the look before.
@@ -77,7 +79,7 @@ class Looks:
             cursor: of the session that makes the changes, while its transaction is open.
             concurrently: whether indexes that are new were built without keeping writers out.
         """
-        now, rules = catalog.read(cursor), catalog.rules(cursor)
+        now, rules = catalog.read(cursor, self._hidden), catalog.rules(cursor)
         changes = Changes()
         rewritten = set()
         for old, new in self._rewritten(now):

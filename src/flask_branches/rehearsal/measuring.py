@@ -59,11 +59,13 @@ class Meter:
 
     Args:
         connection: a session in autocommit of its own.
+        hidden: the table that is Alembic's own.
         counts: whether rows are counted.
     """
 
-    def __init__(self, connection: Connection, *, counts: bool) -> None:
+    def __init__(self, connection: Connection, hidden: str, *, counts: bool) -> None:
         self.connection = connection
+        self._hidden = hidden
         self._counts = counts
         self._pid: int | None = None
         self.states = [self._state(connection)]
@@ -84,19 +86,19 @@ class Meter:
         Where its transaction goes on, its own session alone can see that; what is locked for it is left out.
         """
         if not course.in_transaction:
-            self._note(self._state(self.connection), course.version_table)
+            self._note(self._state(self.connection))
             return
         observer = course.observer
         before = observer.aside() if observer is not None else set()
-        self._note(self._state(course.connection, inside=True), course.version_table)
+        self._note(self._state(course.connection, inside=True))
         if observer is not None:
             observer.ignore(observer.aside() - before)
 
-    def _note(self, now: State, version_table: str) -> None:
+    def _note(self, now: State) -> None:
         before = self.states[-1]
         self.states.append(now)
-        growth = tuple(sorted(_growth(before, now, version_table), key=lambda each: each.object))
-        counts = tuple(sorted(_rows(before, now, version_table), key=lambda each: each.table))
+        growth = tuple(sorted(_growth(before, now), key=lambda each: each.object))
+        counts = tuple(sorted(_rows(before, now), key=lambda each: each.table))
         self.measured.append(Measured(_wal(before, now), growth, counts))
 
     def _state(self, connection: Connection, *, inside: bool = False) -> State:
@@ -105,7 +107,10 @@ class Meter:
         if counted and connection.dialect.name == "postgresql" and not inside:
             connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")  # what was read here is not the migration's
         return State(
-            schema.dump(connection), things(connection, counted), self._log(), None if inside else self._own_log()
+            schema.dump(connection),
+            things(connection, counted, self._hidden),
+            self._log(),
+            None if inside else self._own_log(),
         )
 
     def _log(self) -> int:
@@ -139,10 +144,10 @@ def pid_of(driver: Any) -> int:  # noqa: ANN401  the DB-API has no types
     return int(driver.info.backend_pid)
 
 
-def _of_postgres(connection: Connection, counted: Mapping[str, Counted]) -> dict[Key, Thing]:
+def _of_postgres(connection: Connection, counted: Mapping[str, Counted], hidden: str) -> dict[Key, Thing]:
     cursor: Any = connection.connection.cursor()
     try:
-        there, sizes = catalog.read(cursor), catalog.sizes(cursor)
+        there, sizes = catalog.read(cursor, hidden), catalog.sizes(cursor)
         cursor.execute(_COLUMNS)
         columns: dict[int, dict[Key, str]] = {}
         for oid, number, name in cursor.fetchall():
@@ -156,27 +161,28 @@ def _of_postgres(connection: Connection, counted: Mapping[str, Counted]) -> dict
     }
 
 
-def _of_sqlite(connection: Connection, counted: Mapping[str, Counted]) -> dict[Key, Thing]:
+def _of_sqlite(connection: Connection, counted: Mapping[str, Counted], hidden: str) -> dict[Key, Thing]:
     return {
         table: Thing(table, "table", None, counted.get(table), {name: name for name in names})
         for table, names in rows.columns(connection).items()
+        if table != hidden
     }
 
 
-def _growth(before: State, now: State, version_table: str) -> Iterator[Growth]:
+def _growth(before: State, now: State) -> Iterator[Growth]:
     for key in before.things.keys() | now.things.keys():
         old, new = before.things.get(key), now.things.get(key)
         there = new or old
         size, became = (each.size if each is not None else None for each in (old, new))
-        if there is not None and size != became and not _is_alembics(there.name, version_table):
+        if there is not None and size != became:
             yield Growth(there.name, there.kind, size, became)
 
 
-def _rows(before: State, now: State, version_table: str) -> Iterator[Rows]:
+def _rows(before: State, now: State) -> Iterator[Rows]:
     for key in before.things.keys() | now.things.keys():
         old, new = before.things.get(key), now.things.get(key)
         there = new or old
-        if there is None or _is_alembics(there.name, version_table):
+        if there is None:
             continue
         counted = [each.rows for each in (old, new) if each is not None and each.rows is not None]
         had, has = (each.rows.rows if each is not None and each.rows is not None else None for each in (old, new))
@@ -191,7 +197,3 @@ def _gone(old: Thing, new: Thing) -> tuple[str, ...]:
     if any(isinstance(key, str) for key in old.columns) and len(new.columns) >= len(old.columns):
         return ()
     return tuple(sorted(gone))
-
-
-def _is_alembics(name: str, version_table: str) -> bool:
-    return name.rpartition(".")[2].strip('"') in {version_table, f"{version_table}_pkc"}

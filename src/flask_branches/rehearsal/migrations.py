@@ -57,6 +57,8 @@ class Migrations:
             )
         self.app = app
         self.folder = folder
+        self.version_table = "alembic_version"
+        """Where Alembic notes down the revision; an ``env.py`` may call it otherwise, as :meth:`current` finds out."""
 
     def current(self) -> dict[str | None, Heads]:
         """The revisions that each database is at, by bind key.
@@ -68,6 +70,7 @@ class Migrations:
 
         def look(heads: Heads, context: MigrationContext) -> list[RevisionStep]:
             found[self.key_of(context)] = heads
+            self.version_table = context.version_table
             return []
 
         self._run(look)

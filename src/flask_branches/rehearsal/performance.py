@@ -44,6 +44,7 @@ class Performance:
         self.failure: Failure | None = None
         self.took = 0.0
         self.server = ""
+        self._interrupted = False
         self._migrations = migrations
         self._grounds = grounds
         self._timeout = timeout
@@ -57,8 +58,9 @@ class Performance:
 
     def run(self, to: str) -> None:
         """Run them; what goes wrong is in :attr:`failure` afterwards."""
+        hidden = self._migrations.version_table
         for key in self._grounds.keys:
-            self.meters[key] = Meter(self._grounds.connect(key), counts=self._counts)
+            self.meters[key] = Meter(self._grounds.connect(key), hidden, counts=self._counts)
         self.server = server_of(self.meters[None].connection)
         with self.watch.listening():
             began = self.clock.now()
@@ -75,7 +77,7 @@ class Performance:
         self.meters[course.key].begin(pid_of(course.driver))
         looking = self._grounds.connect(course.key)
         cursor = looking.connection.cursor()
-        looks = Looks(cursor)
+        looks = Looks(cursor, self._migrations.version_table)
         activity = Activity()
         prober = Prober(self._grounds.connect(course.key), self.clock)
         observer = Observer(
@@ -97,10 +99,13 @@ class Performance:
         for course in self.watch.courses:
             interrupt = getattr(course.driver, "interrupt", None)
             if interrupt is not None:
+                self._interrupted = True
                 interrupt()
 
     def _failed(self, error: BaseException) -> Failure:
         courses = self.watch.courses
+        for course in courses:
+            course.settle()
         failed = next((run.id for course in courses for run in course.runs if run.failed), None)
         done = {run.id: None for course in courses for run in course.runs if not run.failed and _is_done(course, run)}
         statement = next((course.failing for course in courses if course.failing), None)
@@ -108,7 +113,7 @@ class Performance:
 
     def _reason(self, error: BaseException) -> str:
         observers = [course.observer for course in self.watch.courses if course.observer is not None]
-        if isinstance(error, Overdue) or any(each.overdue for each in observers):
+        if isinstance(error, Overdue) or self._interrupted or any(each.overdue for each in observers):
             return (
                 f"It had not ended after {in_short(self._timeout)}, and was cancelled: see what it waits for, or give "
                 "it longer with --timeout."

@@ -147,6 +147,9 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
         not_shown=_NOT_SHOWN if performance.is_watched else (*_NOT_ON_SQLITE, *_NOT_SHOWN[1:]),
     )
     report = _watched(report, performance)
+    if not pending:
+        at = ", ".join(report.current) or "no revision"
+        report = replace(report, warnings=(*report.warnings, f"Nothing is pending: the database is at {at}."))
     report = replace(report, advice=advise(report))
     verdict, reasons = judged(report)
     return replace(report, verdict=verdict, reasons=reasons)

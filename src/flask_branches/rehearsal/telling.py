@@ -136,21 +136,19 @@ def _revision(course: Course, run: Run, locks: tuple[Lock, ...], figures: Measur
 def _locks(course: Course, held: list[Held]) -> tuple[Lock, ...]:
     if course.looks is None:
         return ()
-    made = [lock for each in held if (lock := _lock(course.looks, each, course.version_table)) is not None]
+    made = [lock for each in held if (lock := _lock(course.looks, each)) is not None]
     made.sort(key=lambda each: (each.spans[0].began, each.object))
     kept = [lock for lock in made if not _is_covered(lock, made)]
     return tuple(replace(lock, spans=_shown(lock.spans)) for lock in kept)
 
 
-def _lock(looks: Looks, held: Held, version_table: str) -> Lock | None:
+def _lock(looks: Looks, held: Held) -> Lock | None:
     """None for what is Alembic's own, for what was there for a moment only, and for what is kept out of line."""
     relation = looks.known.get(held.relation)
-    if relation is None or relation.name.rpartition(".")[2].strip('"') == version_table:
+    if relation is None:
         return None
     table = looks.known.get(looks.table_of(held.relation), relation)
     if relation.letter == _TOAST or (relation.is_index and looks.is_of_toast(relation)):
-        return None
-    if table.name.rpartition(".")[2].strip('"') == version_table:
         return None
     existed = held.relation in looks.before.by_oid
     spans = merged(held.spans)

@@ -108,7 +108,7 @@ class Watch:
         connection = cast("Connection", context.connection)
         known = self._by_connection.get(id(connection))
         if known is None:
-            known = Course(self._migrations.key_of(context), connection, self._clock, context.version_table)
+            known = Course(self._migrations.key_of(context), connection, self._clock)
             if connection.dialect.name == "postgresql" and not hasattr(known.driver, "info"):
                 raise NotSupported(
                     f"The driver {connection.dialect.driver!r} cannot be watched: use psycopg, or psycopg2."

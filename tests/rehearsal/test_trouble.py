@@ -1,0 +1,297 @@
+"""Migrations that fail, that never end, that go their own ways, and a branch that disappears under them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.branches.worlds import SQLITE
+
+from flask_branches import MigrationFailed, NotSupported, rehearsal
+from flask_branches.rehearsal import observing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.branches.worlds import World
+    from tests.rehearsal.histories import History
+
+    from flask_branches.rehearsal.report import Failure, Report
+
+postgres_only = pytest.mark.skipif(SQLITE, reason="a rule of Postgres'")
+
+_OWN_ENGINE = "own = current_app.extensions['migrate'].db.engine.connect()"
+
+
+def _failure(report: Report) -> Failure:
+    assert report.failure is not None
+    assert (report.verdict, report.status) == ("failed", 2)
+    assert report.reasons == (report.failure.error,)
+    return report.failure
+
+
+def test_a_migration_that_fails_is_told(history: History) -> None:
+    """With its statement, what the database said, and what was done before; branch and parent are as they were."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("op.execute('ALTER TABLE note ADD COLUMN more INT'); op.execute('SELECT * FROM nowhere')")
+    history.add("pass")
+    before = history.dump()
+
+    failure = _failure(history.rehearse())
+
+    assert "nowhere" in failure.error
+    assert "\n" not in failure.error
+    assert (failure.revision, failure.statement, failure.done) == ("r2", "SELECT * FROM nowhere", ("r1",))
+    assert history.dump() == before
+    assert history.world.branches.list() == []
+
+
+@postgres_only
+def test_what_one_transaction_ran_was_rolled_back_together(make_history: Callable[..., History]) -> None:
+    """Nothing is done where the last revision fails."""
+    history = make_history(per_migration=False)
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("raise KeyError('odd')")
+
+    failure = _failure(history.rehearse())
+
+    assert (failure.error, failure.revision, failure.statement, failure.done) == ("KeyError: 'odd'", "r2", None, ())
+
+
+def test_the_branch_of_a_failure_can_be_kept(history: History) -> None:
+    """As it was before the revision that failed."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("raise KeyError('odd')")
+
+    report = history.rehearse(keep=True)
+
+    assert report.kept
+    (branch,) = history.world.branches.list()
+    assert branch.name == report.branch
+    assert "stars" in history.world.branches.diff(branch.name)
+
+
+def test_several_heads_are_refused(history: History) -> None:
+    """Before a branch is made; one of them can be named."""
+    history.add("pass", id="left")
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')", id="right", down="first")
+
+    with pytest.raises(
+        MigrationFailed, match=r"several heads, left, right: join them with flask db merge, or .*--to\.$"
+    ):
+        history.rehearse()
+
+    report = history.rehearse(to="right")
+    assert [each.id for each in report.revisions] == ["right"]
+    assert report.target == ("right",)
+
+
+def test_an_unknown_revision_is_refused(history: History) -> None:
+    """Before a branch is made."""
+    with pytest.raises(MigrationFailed, match=r"Can't locate revision identified by 'nothing'"):
+        history.rehearse(to="nothing")
+
+    assert history.world.branches.list() == []
+
+
+def test_a_database_that_is_ahead_is_refused(history: History) -> None:
+    """Nobody can say what is pending."""
+    history.run("UPDATE alembic_version SET version_num = 'newer'")
+
+    with pytest.raises(
+        MigrationFailed, match=r"The database is at newer, which is in no file of .*: rehearse with the"
+    ):
+        history.rehearse()
+
+    assert history.world.branches.list() == []
+
+
+def test_nothing_pending_is_safe(history: History) -> None:
+    """And said."""
+    report = history.rehearse()
+
+    assert (report.verdict, report.revisions, report.current, report.target) == ("safe", (), ("first",), ("first",))
+    assert report.warnings == ("Nothing is pending: the database is at first.",)
+
+
+def test_a_part_of_what_is_pending(history: History) -> None:
+    """Up to the revision that is named."""
+    history.add("pass")
+    history.add("pass")
+
+    report = history.rehearse(to="r1")
+
+    assert [each.id for each in report.revisions] == ["r1"]
+
+
+def test_an_application_without_migrations_is_refused(make_world: Callable[..., World]) -> None:
+    """There is nothing to rehearse."""
+    make_world()
+
+    with pytest.raises(NotSupported, match=r"^The application 'app' has no folder of migrations here"):
+        rehearsal.rehearse()
+
+
+@postgres_only
+def test_a_statement_that_does_not_end_is_cancelled(history: History) -> None:
+    """When time is up; the parent is untouched."""
+    history.add("op.execute('SELECT pg_sleep(600)')")
+
+    failure = _failure(history.rehearse(timeout="1s"))
+
+    assert failure.error.startswith("It had not ended after 1s, and was cancelled")
+    assert (failure.revision, failure.statement) == ("r1", "SELECT pg_sleep(600)")
+    assert history.world.branches.list() == []
+
+
+def test_code_that_does_not_end_is_ended(history: History) -> None:
+    """It asks the database for nothing, and keeps every error to itself."""
+    history.add(
+        """
+        while True:
+            try:
+                sum(range(1000))
+            except Exception:
+                pass
+        """
+    )
+
+    failure = _failure(history.rehearse(timeout="1s"))
+
+    assert failure.error.startswith("It had not ended after 1s, and was cancelled")
+
+
+@pytest.mark.skipif(not SQLITE, reason="a rule of SQLite's")
+def test_a_query_of_sqlite_that_does_not_end_is_interrupted(history: History) -> None:
+    """No signal is seen while it runs."""
+    history.add("op.execute('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n')")
+
+    failure = _failure(history.rehearse(timeout="1s"))
+
+    assert failure.error.startswith("It had not ended after 1s, and was cancelled")
+
+
+@postgres_only
+def test_a_connection_of_a_migrations_own_is_told(history: History) -> None:
+    """Its statements and locks are, too."""
+    history.add(f"{_OWN_ENGINE}\nown.exec_driver_sql('LOCK TABLE note IN SHARE MODE')\nown.close()")
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    (statement,) = report.revisions[0].statements
+    assert (statement.text, statement.own_connection) == ("LOCK TABLE note IN SHARE MODE", True)
+    assert report.warnings == (
+        "r1 opened a connection of its own, whose work is no part of its transaction: use op.get_bind().",
+    )
+
+
+@postgres_only
+def test_a_migration_that_waits_for_itself_is_told(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own connection waits for its transaction's lock: that would never end."""
+    monkeypatch.setattr(observing, "_PATIENCE", 100)
+    history.add(
+        f"op.execute('LOCK TABLE note IN ACCESS EXCLUSIVE MODE')\n{_OWN_ENGINE}\nown.exec_driver_sql('TABLE note')"
+    )
+
+    failure = _failure(history.rehearse(timeout="1m"))
+
+    assert failure.error.startswith("It would have waited for itself for ever")
+
+
+@postgres_only
+def test_a_migration_may_commit_by_itself(history: History) -> None:
+    """Each of its transactions is told; so is that a failure would leave a part of it done."""
+    history.add(
+        """
+        for number in (1, 2):
+            op.get_bind().exec_driver_sql(f"UPDATE note SET text = 'x' WHERE id = {number}")
+            op.get_bind().commit()
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        """
+    )
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert [each.revisions for each in report.transactions] == [("r1",)] * 3
+    assert report.revisions[0].transactions == (1, 2, 3) or len(report.revisions[0].transactions) == 3
+    assert any(each.startswith("r1 committed by itself, 2 times") for each in report.warnings)
+
+
+@postgres_only
+def test_a_commit_that_is_a_statement_lets_go_of_locks(history: History) -> None:
+    """As older histories have it, before what cannot run in a transaction."""
+    history.add(
+        """
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        op.execute("COMMIT")
+        op.execute("SELECT pg_sleep(0.3)")
+        """
+    )
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert report.blocking[0].longest_read < 250
+
+
+@postgres_only
+def test_a_branch_that_disappears_is_told(history: History, server: object) -> None:
+    """Somebody has deleted it under way."""
+    history.add(
+        """
+        import sqlalchemy
+        bind = op.get_bind()
+        name = bind.engine.url.database
+        bind.exec_driver_sql("SELECT 1")
+        engine = sqlalchemy.create_engine(bind.engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as other:
+            other.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+        engine.dispose()
+        bind.exec_driver_sql("SELECT 2")
+        """
+    )
+    before = history.dump()
+
+    failure = _failure(history.rehearse(undo=True, drift=True))
+
+    assert failure.error.startswith("The connection to the branch was lost (")
+    assert failure.statement == "SELECT 2"
+    assert history.dump() == before
+    assert history.world.branches.list() == []
+
+
+@postgres_only
+def test_an_observer_that_is_lost_is_told(history: History) -> None:
+    """What it has not seen is not passed over in silence."""
+    history.add(
+        """
+        op.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                   " AND datname = current_database()")
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        """
+    )
+
+    report = history.rehearse(counts=False)
+
+    assert any(
+        "The session that looked at the locks of the default database was lost" in each for each in report.warnings
+    )
+
+
+def test_the_applications_own_database_is_out_of_reach(history: History) -> None:
+    """Whatever a migration connects to by itself, production it is not."""
+    history.add(
+        f"""
+        import sqlalchemy
+        with sqlalchemy.create_engine({history.world.main.render_as_string(hide_password=False)!r}).connect() as other:
+            other.exec_driver_sql("TABLE note")
+        """
+    )
+    before = history.dump()
+
+    failure = _failure(history.rehearse())
+
+    assert "is the application's own database, which nothing connects to while its migrations are" in failure.error
+    assert history.dump() == before
