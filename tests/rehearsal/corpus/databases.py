@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
+from tests.rehearsal.corpus.application import BEFORE
 
 import local_postgres
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "template_of_big"
 _FILL = """
+CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
+INSERT INTO alembic_version VALUES ('{revision}');
 CREATE TABLE author (id integer PRIMARY KEY, name varchar(50) NOT NULL);
 CREATE TABLE big (
     id integer PRIMARY KEY,
@@ -71,6 +74,6 @@ def serving(rows: int) -> Iterator[Server]:
             admin.execute(f"CREATE DATABASE {_TEMPLATE}".encode())
             version = admin.info.server_version // 10_000
         with psycopg.connect(conninfo, dbname=_TEMPLATE, autocommit=True) as connection:
-            connection.execute(_FILL.format(rows=rows).encode())
+            connection.execute(_FILL.format(rows=rows, revision=BEFORE).encode())
             connection.execute("VACUUM ANALYZE")
         yield Server(psycopg.conninfo.make_conninfo(conninfo, dbname="postgres"), version, rows)
