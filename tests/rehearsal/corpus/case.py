@@ -50,13 +50,13 @@ class Truth:
     writes: frozenset[str] = frozenset()
     """The tables whose writers have to wait."""
     rewrites: frozenset[str] = frozenset()
-    """The tables and indexes that get another file, TOAST tables aside."""
+    """The tables that get another file, and the indexes that do so while their table keeps its own."""
     truncates: bool = False
     """Whether that file is empty, and nothing was copied."""
     builds: Mapping[str, bool] = field(default_factory=dict)
     """The indexes that are built on tables that were there, be it again under the same name; whether writers go on."""
     validates: Mapping[str, bool] = field(default_factory=dict)
-    """The tables of which a constraint is said to hold for all rows; whether these have to be read for it."""
+    """The tables of which a constraint is said to hold for all rows; whether these are read for it."""
     rows: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     """How many a table has before and after where that changes, in thousandths of the big table; None for no table."""
 

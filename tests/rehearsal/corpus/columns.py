@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.rehearsal.corpus.case import Case, Source, Truth
-from tests.rehearsal.corpus.effects import ALL, BIG, EXCLUSIVELY, FILES, KEY, REWRITTEN, STRICT, STRICTEST
+from tests.rehearsal.corpus.effects import ALL, BIG, EXCLUSIVELY, FILES, REWRITTEN, STRICT, STRICTEST
 
 _UNWRITTEN = Source(
     "sql-altertable.html",
@@ -154,7 +154,7 @@ CASES = (
             FILES | {"public.big_stars": "ACCESS EXCLUSIVE"},
             reads=ALL,
             writes=ALL,
-            rewrites=frozenset({BIG, KEY}),
+            rewrites=ALL,
             builds={"public.big_stars": False},
         ),
         (STRICTEST, _CHANGED),

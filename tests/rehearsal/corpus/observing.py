@@ -31,7 +31,8 @@ _READ = "SELECT relid, seq_tup_read FROM pg_stat_xact_user_tables WHERE seq_tup_
 # To plan is to lock, the indexes too.
 _READING = "EXPLAIN SELECT * FROM "
 _WRITING = "EXPLAIN DELETE FROM "
-_COUNT = "SELECT count(*) FROM ONLY "
+_COUNT = "SELECT count(*) FROM "
+_COUNTED = "SELECT oid FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
 _BUILT = "SELECT indexrelid, indrelid FROM pg_index WHERE indisvalid"
 
 
@@ -59,12 +60,12 @@ class Observer:
         self.seen = Seen()
         with self._session() as session:
             self._before = self._objects(session)
-            self._indexes = {row[0] for row in session.execute(_BUILT)}
+            self._indexes = dict(session.execute(_BUILT).fetchall())
             self._rows = self._counted(session)
         self._tables = {oid: name for oid, (name, kind, _) in self._before.items() if kind in "rmp"}
         views = {name for name, kind, _ in self._before.values() if kind == "m"}
         self._reading = [(name, _READING + name) for name in self._tables.values()]
-        self._writing = [(name, _WRITING + name) for name in self._tables.values() if name not in views]
+        self._writing = [(name, (_READING if name in views else _WRITING) + name) for name in self._tables.values()]
 
     def watch(self, case: Case) -> Seen:
         """Run its migration, and look at every statement's end, at every commit and, meanwhile, all the time."""
@@ -142,7 +143,7 @@ class Observer:
             built = dict(session.execute(_BUILT).fetchall())
             rows = self._counted(session)
         for oid, (name, kind, file) in self._before.items():
-            if kind != "t" and oid in after and after[oid][2] != file:
+            if kind != "t" and oid in after and after[oid][2] != file and not self._goes_along(oid, after):
                 self.seen.rewrites.add(name)
         files = {file for _, _, file in self._before.values()}
         self.seen.builds = {
@@ -151,19 +152,27 @@ class Observer:
             if oid not in self._indexes and table in self._tables and oid in after and after[oid][2] not in files
         }
         for oid in {*self._rows, *rows}:
-            if rows.get(oid) != self._rows.get(oid):
+            became_partition = oid in self._rows and oid in after and oid not in rows
+            if rows.get(oid) != self._rows.get(oid) and not became_partition:
                 name = (self._before.get(oid) or after[oid])[0]
                 self.seen.rows[name] = (self._rows.get(oid), rows.get(oid))
+
+    def _goes_along(self, oid: int, after: dict[int, tuple[str, str, int]]) -> bool:
+        """Whether it is the index of a table that has another file itself."""
+        table = self._indexes.get(oid)
+        return table in after and after[table][2] != self._before[table][2]
 
     @staticmethod
     def _objects(session: psycopg.Connection[Any]) -> dict[int, tuple[str, str, int]]:
         return {oid: (name, kind, file) for oid, name, kind, file in session.execute(_OBJECTS)}
 
     def _counted(self, session: psycopg.Connection[Any]) -> dict[int, int]:
+        """A partition's rows are those of what it is part of."""
+        names = {oid: name for oid, (name, _, _) in self._objects(session).items()}
         counted = {}
-        for oid, (name, kind, _) in self._objects(session).items():
-            if kind in "rp":
-                found = session.execute((_COUNT + name).encode()).fetchone()
+        for (oid,) in session.execute(_COUNTED).fetchall():
+            if oid in names:
+                found = session.execute((_COUNT + names[oid]).encode()).fetchone()
                 counted[oid] = found[0] if found else 0
         return counted
 

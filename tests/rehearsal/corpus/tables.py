@@ -87,7 +87,7 @@ CASES = (
             FILES,
             reads=ALL,
             writes=ALL,
-            rewrites=frozenset({BIG, KEY}),
+            rewrites=ALL,
             truncates=True,
             rows={BIG: (1000, 0)},
         ),
@@ -176,7 +176,13 @@ CASES = (
         "attach a partition",
         _ATTACH,
         _DETACH,
-        Truth(STRICT | {_WHOLE: "SHARE UPDATE EXCLUSIVE"}, reads=ALL, writes=ALL, validates={BIG: True}),
+        Truth(
+            STRICT | {_WHOLE: "SHARE UPDATE EXCLUSIVE"},
+            reads=ALL,
+            writes=ALL,
+            validates={BIG: True},
+            rows={_WHOLE: (0, 1000)},
+        ),
         (
             _ATTACHED,
             Source(
@@ -191,7 +197,13 @@ CASES = (
         "attach a partition with a matching check",
         _ATTACH,
         _DETACH,
-        Truth(STRICT | {_WHOLE: "SHARE UPDATE EXCLUSIVE"}, reads=ALL, writes=ALL, validates={BIG: False}),
+        Truth(
+            STRICT | {_WHOLE: "SHARE UPDATE EXCLUSIVE"},
+            reads=ALL,
+            writes=ALL,
+            validates={BIG: False},
+            rows={_WHOLE: (0, 1000)},
+        ),
         (
             _ATTACHED,
             Source(
@@ -211,6 +223,7 @@ CASES = (
             reads=ALL | {_REST, _WHOLE},
             writes=ALL | {_REST, _WHOLE},
             validates={BIG: True, _REST: True},
+            rows={_WHOLE: (100, 1100)},
         ),
         (
             _ATTACHED,
@@ -233,6 +246,7 @@ CASES = (
         Truth(
             {"public.best": "ACCESS EXCLUSIVE", BIG: "ACCESS SHARE", KEY: "ACCESS SHARE"},
             reads=frozenset({"public.best"}),
+            writes=frozenset({"public.best"}),
             rewrites=frozenset({"public.best"}),
         ),
         (_STRICT,),
