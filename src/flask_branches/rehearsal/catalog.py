@@ -38,11 +38,13 @@ _SIZES = (
     "SELECT c.oid, CASE WHEN c.relkind IN ('r', 'm') THEN pg_table_size(c.oid) ELSE pg_relation_size(c.oid) END"
     " FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm', 'i')"
 )
-# Of version 18 on, NOT NULL is among the constraints; before, among the columns alone.
+# A column's NOT NULL is no constraint before version 18; from then on it is one, which need not be valid.
 _RULES = (
     "SELECT conrelid, 'c' || oid, conname || ' ' || pg_get_constraintdef(oid), contype, convalidated"
     " FROM pg_constraint WHERE conrelid >= 16384 AND contype IN ('c', 'f', 'p', 'u', 'x')"
-    " UNION ALL SELECT attrelid, 'n' || attrelid || ' ' || attnum, quote_ident(attname) || ' NOT NULL', 'n', true"
+    " UNION ALL SELECT attrelid, 'n' || attrelid || ' ' || attnum, quote_ident(attname) || ' NOT NULL', 'n',"
+    " NOT EXISTS (SELECT FROM pg_constraint"
+    "  WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum] AND NOT convalidated)"
     " FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
     " WHERE attrelid >= 16384 AND attnum > 0 AND attnotnull AND NOT attisdropped AND c.relkind IN ('r', 'p')"
 )

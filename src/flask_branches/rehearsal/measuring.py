@@ -179,6 +179,8 @@ def _rows(before: State, now: State, version_table: str) -> Iterator[Rows]:
         if there is None or _is_alembics(there.name, version_table):
             continue
         counted = [each.rows for each in (old, new) if each is not None and each.rows is not None]
+        if old and new and (old.rows is None) != (new.rows is None):
+            continue  # it has become a partition, or is none any more: its rows are another table's
         had, has = (each.rows.rows if each is not None and each.rows is not None else None for each in (old, new))
         gone = _gone(old, new) if had and old is not None and new is not None else ()
         if had != has or gone:
