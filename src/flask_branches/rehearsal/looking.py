@@ -47,6 +47,7 @@ class Looks:
         self.before = self._last = catalog.read(cursor)
         self._rules = catalog.rules(cursor)
         self.sizes = catalog.sizes(cursor)
+        self._parents = catalog.parents(cursor)
         self.known: dict[int, Relation] = dict(self.before.by_oid)
         """Every relation that was ever seen, as it was called first."""
 
@@ -60,6 +61,16 @@ class Looks:
         found = self.known.get(oid)
         above = found and (found.index_of or found.toast_of)
         return self.table_of(above) if above else oid
+
+    def above(self, table: int) -> tuple[str, ...]:
+        """The tables that one was part of before: as a partition, or by inheritance."""
+        found: dict[int, None] = {}
+        wanted = [table]
+        while wanted:
+            more = [each for each in self._parents.get(wanted.pop(), ()) if each not in found]
+            found |= dict.fromkeys(more)
+            wanted += more
+        return tuple(self.known[each].name for each in found)
 
     def is_of_toast(self, index: Relation, there: Catalog | None = None) -> bool:
         """Whether an index is one of what is kept out of line."""
