@@ -38,11 +38,17 @@ _SIZES = (
     "SELECT c.oid, CASE WHEN c.relkind IN ('r', 'm') THEN pg_table_size(c.oid) ELSE pg_relation_size(c.oid) END"
     " FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm', 'i')"
 )
-# Of version 18 on, NOT NULL is among the constraints; before, among the columns alone.
+_PARENTS = (
+    "SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    " WHERE c.relkind IN ('r', 'p', 'f') ORDER BY 1, i.inhseqno"
+)
+# A column's NOT NULL is no constraint before version 18; from then on it is one, which need not be valid.
 _RULES = (
     "SELECT conrelid, 'c' || oid, conname || ' ' || pg_get_constraintdef(oid), contype, convalidated"
     " FROM pg_constraint WHERE conrelid >= 16384 AND contype IN ('c', 'f', 'p', 'u', 'x')"
-    " UNION ALL SELECT attrelid, 'n' || attrelid || ' ' || attnum, quote_ident(attname) || ' NOT NULL', 'n', true"
+    " UNION ALL SELECT attrelid, 'n' || attrelid || ' ' || attnum, quote_ident(attname) || ' NOT NULL', 'n',"
+    " NOT EXISTS (SELECT FROM pg_constraint"
+    "  WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum] AND NOT convalidated)"
     " FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
     " WHERE attrelid >= 16384 AND attnum > 0 AND attnotnull AND NOT attisdropped AND c.relkind IN ('r', 'p')"
 )
@@ -119,6 +125,15 @@ def sizes(cursor: Any) -> dict[int, int]:  # noqa: ANN401  as above
     """What tables (with what is kept out of line) and indexes take, in bytes."""
     cursor.execute(_SIZES)
     return dict(cursor.fetchall())
+
+
+def parents(cursor: Any) -> dict[int, list[int]]:  # noqa: ANN401  as above
+    """By table, those that it is a partition of, or inherits from."""
+    cursor.execute(_PARENTS)
+    found: dict[int, list[int]] = {}
+    for child, parent in cursor.fetchall():
+        found.setdefault(child, []).append(parent)
+    return found
 
 
 def rules(cursor: Any) -> dict[int, dict[str, Rule]]:  # noqa: ANN401  as above

@@ -49,6 +49,7 @@ class Looks:
         self.before = self._last = catalog.read(cursor, hidden)
         self._rules = catalog.rules(cursor)
         self.sizes = catalog.sizes(cursor)
+        self._parents = catalog.parents(cursor)
         self.known: dict[int, Relation] = dict(self.before.by_oid)
         """Every relation that was ever seen, as it was called first."""
 
@@ -62,6 +63,16 @@ class Looks:
         found = self.known.get(oid)
         above = found and (found.index_of or found.toast_of)
         return self.table_of(above) if above else oid
+
+    def above(self, table: int) -> tuple[str, ...]:
+        """The tables that one was part of before: as a partition, or by inheritance."""
+        found: dict[int, None] = {}
+        wanted = [table]
+        while wanted:
+            more = [each for each in self._parents.get(wanted.pop(), ()) if each not in found]
+            found |= dict.fromkeys(more)
+            wanted += more
+        return tuple(self.known[each].name for each in found)
 
     def is_of_toast(self, index: Relation, there: Catalog | None = None) -> bool:
         """Whether an index is one of what is kept out of line."""
@@ -123,15 +134,18 @@ class Looks:
         return rewrite.object == rewrite.table or rewrite.table not in names
 
     def _built(self, cursor: Any, now: Catalog, *, concurrently: bool) -> Iterator[Index]:  # noqa: ANN401  as above
+        # A change of type that an index need not notice makes it again, with the file that it had: nothing is built.
+        files = {each.file for each in self._last.by_oid.values()}
         for oid, new in now.by_oid.items():
             table = now.table_of(oid)
             if new.letter == "i" and oid not in self._last.by_oid and table in self.before.by_oid:
-                if self.is_of_toast(new, now):
+                if new.file in files or self.is_of_toast(new, now):
                     continue
                 name = now_name(self.before, table)
                 yield Index(new.name, name, new.is_unique, new.is_valid, concurrently, _size(cursor, new))
 
     def _validated(self, now: Catalog, rules: dict[int, dict[str, Rule]], rewritten: set[int]) -> Iterator[Validation]:
+        attached = {each.oid for each in now.by_oid.values() if each.is_partition and not self._was_partition(each.oid)}
         for oid, new in now.by_oid.items():
             old = self._last.by_oid.get(oid)
             if old is None or oid not in self.before.by_oid or oid in rewritten or not _is_read(old, new):
@@ -141,8 +155,12 @@ class Looks:
             for key, rule in rules.get(oid, {}).items():
                 if rule.kind in _CHECKED and rule.valid and not (key in before and before[key].valid):
                     yield Validation(name, rule.text, rows)
-            if new.is_partition and not old.is_partition:
+            if new.is_partition and attached:  # the default partition is read too, when there is another beside it
                 yield Validation(name, "the bounds of the partition", rows)
+
+    def _was_partition(self, oid: int) -> bool:
+        old = self._last.by_oid.get(oid)
+        return old is not None and old.is_partition
 
     def _reads(self, now: Catalog, rewritten: set[int]) -> Iterator[str]:
         for oid, new in now.by_oid.items():

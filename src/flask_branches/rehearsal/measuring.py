@@ -185,6 +185,8 @@ def _rows(before: State, now: State) -> Iterator[Rows]:
         if there is None:
             continue
         counted = [each.rows for each in (old, new) if each is not None and each.rows is not None]
+        if old and new and (old.rows is None) != (new.rows is None):
+            continue  # it has become a partition, or is none any more: its rows are another table's
         had, has = (each.rows.rows if each is not None and each.rows is not None else None for each in (old, new))
         gone = _gone(old, new) if had and old is not None and new is not None else ()
         if had != has or gone:

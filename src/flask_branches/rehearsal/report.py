@@ -99,6 +99,8 @@ class Lock:
     """All of them together."""
     sampled: bool
     """Whether it was seen by samples alone, and gone when its statement had ended."""
+    above: tuple[str, ...] = ()
+    """The tables that it is a partition of, or inherits from: who comes to them comes to it."""
 
     @property
     def longest(self) -> float:

@@ -52,9 +52,10 @@ def blocking(locks: Iterable[Lock], probes: Iterable[Probe] = ()) -> tuple[Block
     writes: dict[str, list[Span]] = {}
     for lock in locks:
         if lock.existed and lock.blocks in {"writes", "reads and writes"}:
-            writes.setdefault(lock.table, []).extend(lock.spans)
-            if lock.blocks == "reads and writes":
-                reads.setdefault(lock.table, []).extend(lock.spans)
+            for table in (lock.table, *lock.above):
+                writes.setdefault(table, []).extend(lock.spans)
+                if lock.blocks == "reads and writes":
+                    reads.setdefault(table, []).extend(lock.spans)
     probes = list(probes)
     found = [
         Blocking(
@@ -154,7 +155,18 @@ def _lock(looks: Looks, held: Held) -> Lock | None:
     spans = merged(held.spans)
     total = sum(each.length for each in spans)
     mode, kept_out = mode_of(held.lock), blocks(held.lock)
-    return Lock(relation.name, relation.kind, table.name, mode, kept_out, existed, tuple(spans), total, held.sampled)
+    return Lock(
+        relation.name,
+        relation.kind,
+        table.name,
+        mode,
+        kept_out,
+        existed,
+        tuple(spans),
+        total,
+        held.sampled,
+        looks.above(table.oid),
+    )
 
 
 def _is_covered(lock: Lock, others: Iterable[Lock]) -> bool:
