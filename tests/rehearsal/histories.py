@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ from flask_branches import rehearsal, schema
 from flask_branches.databases import connected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from sqlalchemy.engine import Connection
     from tests.branches.worlds import World
 
     from flask_branches.rehearsal import Report
@@ -94,6 +97,12 @@ class History:
         with connected(self.world.main, {}) as connection:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
             connection.commit()
+
+    @contextmanager
+    def at(self, url: str) -> Iterator[Connection]:
+        """A connection to a branch."""
+        with connected(sa.make_url(url), {}) as connection:
+            yield connection
 
     def dump(self) -> tuple[str, list[tuple[Any, ...]]]:
         """What the application's own database holds."""

@@ -226,8 +226,8 @@ def test_rows_that_are_lost_are_counted(history: History) -> None:
     ]
     assert report.status == 1
     assert report.reasons == (
-        "r1 loses 1 rows of public.note (of 2)",
-        "r2 loses 1 rows of public.note (with the table)",
+        "r1 loses 1 row of public.note (of 2)",
+        "r2 loses 1 row of public.note (with the table)",
     )
 
 

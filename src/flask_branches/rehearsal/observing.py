@@ -24,7 +24,7 @@ _LOCKS = (
 _STUCK = "SELECT pid FROM unnest(%s::int[]) pid WHERE %s = ANY(pg_blocking_pids(pid))"
 _TICK = 0.005
 """Seconds between two glances at a statement that takes long."""
-_PAUSE = 50
+_PAUSE = 100
 """Milliseconds between two glances at a session whose statements take no time."""
 _SHARE = 0.01
 """A statement that takes minutes is looked at more rarely: this share of its time."""

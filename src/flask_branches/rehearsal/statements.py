@@ -61,20 +61,25 @@ class Tally:
 
 
 class Reader:
-    """Tells what kind of statement a text is; each text is read once, since a backfill sends thousands."""
+    """Tells what kind of statement a text is, in no time: a backfill sends thousands, each a little different."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[str, bool]] = {}
+        self._kinds: dict[str, bool] = {}
+        self._latest = ("", "", False)
 
     def read(self, text: str) -> tuple[str, bool]:
         """What a statement's repeats have in common, and whether it may change more than rows."""
-        found = self._known.get(text)
-        if found is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            several = _SEVERAL.search(_LITERAL.sub("", text)) is not None
-            found = self._known[text] = (_LITERAL.sub("?", text), several or _OF_ROWS.match(text) is None)
-        return found
+        latest, key, of_schema = self._latest
+        if latest != text:
+            key = _LITERAL.sub("?", text)
+            found = self._kinds.get(key)
+            if found is None:
+                if len(self._kinds) >= _REMEMBERED:
+                    self._kinds.clear()
+                found = self._kinds[key] = _SEVERAL.search(key) is not None or _OF_ROWS.match(key) is None
+            of_schema = found
+            self._latest = (text, key, of_schema)
+        return key, of_schema
 
 
 def shortened(text: str) -> str:

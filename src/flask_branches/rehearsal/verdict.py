@@ -53,4 +53,4 @@ def _losses(revision: Revision) -> Iterator[str]:
         if each.lost:
             about = "" if each.exact else "about "
             gone = "with the table" if each.after is None else f"of {each.before:,}"
-            yield f"{revision.id} loses {about}{each.lost:,} rows of {each.table} ({gone})"
+            yield f"{revision.id} loses {about}{count(each.lost, 'row')} of {each.table} ({gone})"
