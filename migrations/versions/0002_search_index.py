@@ -33,16 +33,28 @@ def upgrade() -> None:
         except sa.exc.DBAPIError as error:
             _log.warning("no index for the search: %s", str(error.orig).strip())
             return
+    # A table that has rows has writers, which a plain CREATE INDEX keeps waiting; the other one waits for all of the
+    # database's transactions, and several processes that make a new database at once would wait for each other.
+    if op.get_context().as_sql or op.get_bind().scalar(sa.text("SELECT EXISTS (SELECT FROM questions)")):
+        with op.get_context().autocommit_block():
+            _create_index(concurrently=True)
+    else:
+        _create_index(concurrently=False)
+
+
+def _create_index(*, concurrently: bool) -> None:
     op.create_index(
         _INDEX,
         "questions",
         ["search"],
         postgresql_using="gin",
         postgresql_ops={"search": "gin_trgm_ops"},
+        postgresql_concurrently=concurrently,
         if_not_exists=True,  # somebody may have made it by hand, where the search was slow
     )
 
 
 def downgrade() -> None:
     if op.get_context().dialect.name != "sqlite":
-        op.drop_index(_INDEX, "questions", if_exists=True)
+        with op.get_context().autocommit_block():
+            op.drop_index(_INDEX, "questions", if_exists=True, postgresql_concurrently=True)
