@@ -1,4 +1,4 @@
-"""What a pull request changes of the schema, as one comment on it: made, brought up to date, or deleted."""
+"""What a pull request changes of the schema, and what its migrations would do: comments on it, kept up to date."""
 
 from __future__ import annotations
 
@@ -10,27 +10,41 @@ from typing import Any, Self
 
 import httpx2
 
-MARKER = "<!-- flask_branches: the schema's changes -->"
+MARKERS = {
+    ".diff": "<!-- flask_branches: the schema's changes -->",
+    ".md": "<!-- flask_branches: the migrations, rehearsed -->",
+}
 LONGEST = 65_536
 """How many characters GitHub takes for a comment."""
 
 
 def main() -> None:
-    """Show the diff in the file that the command line names; an empty one leaves no comment behind."""
-    diff = Path(sys.argv[1]).read_text("utf-8")
+    """Show the files that the command line names, a diff or a rehearsal; an empty one leaves no comment behind."""
     with GitHub(os.environ["GITHUB_REPOSITORY"], os.environ["PULL_REQUEST"]) as pull_request:
-        mine = pull_request.comments()
-        if diff:
-            pull_request.show(body(diff, os.environ["HEAD_SHA"], _run_url()), mine[:1])
-        for comment in mine[1:] if diff else mine:
-            pull_request.delete(comment)
+        there = pull_request.comments()
+        for path in map(Path, sys.argv[1:]):
+            _show(pull_request, there, MARKERS[path.suffix], path.read_text("utf-8"))
+
+
+def _show(pull_request: GitHub, there: list[tuple[str, str]], marker: str, text: str) -> None:
+    mine = [path for path, written in there if written.startswith(marker)]
+    if text:
+        make = body if marker == MARKERS[".diff"] else rehearsal
+        pull_request.show(make(text, os.environ["HEAD_SHA"], _run_url()), mine[:1])
+    for comment in mine[1:] if text else mine:
+        pull_request.delete(comment)
+
+
+def rehearsal(report: str, commit: str, run_url: str) -> str:
+    """The comment's text, which the report's own is; it was cut to a comment's length where that was made."""
+    return f"{MARKERS['.md']}\n{report.rstrip()}\n\nAs of {commit[:7]}, by [this run]({run_url}).\n"
 
 
 def body(diff: str, commit: str, run_url: str) -> str:
     """The comment's text; of a diff that is too long, the lines that there is room for."""
     ticks = max((len(run) for run in re.findall("`+", diff)), default=0)
     fence = "`" * max(ticks + 1, 3)
-    head = f"{MARKER}\n**The schema's changes**, as of {commit[:7]}:\n\n{fence}diff\n"
+    head = f"{MARKERS['.diff']}\n**The schema's changes**, as of {commit[:7]}:\n\n{fence}diff\n"
     end = f"\n{fence}\n"
     more = f"{end}\nThe rest is too long for a comment: [the run]({run_url}) shows all of it.\n"
     text = diff.rstrip("\n")
@@ -64,8 +78,8 @@ class GitHub:
         """Close the connections."""
         self._http.close()
 
-    def comments(self) -> list[str]:
-        """The paths of those comments, the oldest first; a person's that quotes one is none of them."""
+    def comments(self) -> list[tuple[str, str]]:
+        """The paths and texts of those comments, the oldest first; a person's that quotes one is none of them."""
         found: list[dict[str, Any]] = []
         page, more = 0, True
         while more:
@@ -73,7 +87,7 @@ class GitHub:
             answer = self._ask("GET", self._comments, params={"per_page": 100, "page": page})
             found += [each for each in answer.json() if _is_mine(each)]
             more = "next" in answer.links
-        return [f"{self._repository}/issues/comments/{each['id']}" for each in found]
+        return [(f"{self._repository}/issues/comments/{each['id']}", each["body"]) for each in found]
 
     def show(self, text: str, instead_of: list[str]) -> None:
         """Write the comment, in the place of the one that there is."""
@@ -95,7 +109,8 @@ class GitHub:
 
 
 def _is_mine(comment: dict[str, Any]) -> bool:
-    return (comment["user"] or {}).get("type") == "Bot" and (comment["body"] or "").startswith(MARKER)
+    by_a_bot = (comment["user"] or {}).get("type") == "Bot"
+    return by_a_bot and (comment["body"] or "").startswith(tuple(MARKERS.values()))
 
 
 def _run_url() -> str:

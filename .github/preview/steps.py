@@ -16,7 +16,7 @@ LIFETIME = "14d"
 
 def main() -> None:
     """Take the step that the command line names."""
-    words = {"where": where, "open": open_, "suite": suite, "diff": diff, "close": close}
+    words = {"where": where, "open": open_, "suite": suite, "diff": diff, "rehearse": rehearse, "close": close}
     if sys.argv[1:2] == [] or sys.argv[1] not in words:
         raise SystemExit(f"Name a step: {', '.join(words)}.")
     words[sys.argv[1]]()
@@ -57,6 +57,26 @@ def diff() -> None:
     Path(sys.argv[2]).write_text(text, "utf-8")
     token = secrets.token_hex(16)
     print(f"::stop-commands::{token}\n{text}\n::{token}::")  # a schema may have words that GitHub takes for commands
+
+
+def rehearse() -> None:
+    """Write what the pending migrations would do to production, for the comment; not safe, the step fails.
+
+    Nothing is written where nothing is pending, and models and schema agree.
+    """
+    comment = Path(sys.argv[2])
+    report = comment.with_suffix(".json")
+    command = _command("rehearse", "--report", str(comment), "--report", str(report))
+    token = secrets.token_hex(16)
+    print(f"$ {' '.join(command)}\n::stop-commands::{token}", flush=True)  # a migration may have such words too
+    status = subprocess.run(command, check=False).returncode
+    print(f"::{token}::")
+    if not report.exists():
+        comment.write_text("**The migrations could not be rehearsed**: the run says why.\n", "utf-8")
+    elif not status and not json.loads(report.read_text("utf-8"))["revisions"]:
+        comment.write_text("", "utf-8")
+    _append("GITHUB_STEP_SUMMARY", comment.read_text("utf-8"))
+    raise SystemExit(status)
 
 
 def close() -> None:

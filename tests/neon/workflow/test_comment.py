@@ -13,12 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from tests.neon.workflow.steps import Runner, line
 
+from flask_branches.rehearsal.shown.markdown import ROOM
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 COMMENT = line("comment.py")
 MARKER = "<!-- flask_branches: the schema's changes -->"
+REHEARSED = "<!-- flask_branches: the migrations, rehearsed -->"
 DIFF = "--- main\n+++ preview/pr-12\n@@ -1 +1,2 @@\n table questions\n+  column version integer\n"
 LONGEST = 65_536
 PAGE = 100
@@ -111,8 +114,9 @@ def show(github: GitHub, tmp_path: Path) -> Iterator[Callable[..., str]]:
         "HEAD_SHA": "0123456789abcdef",
     }
 
-    def show(diff: str, status: int = 0) -> str:
+    def show(diff: str, status: int = 0, rehearsal: str = "") -> str:
         (tmp_path / "schema.diff").write_text(diff, "utf-8")
+        (tmp_path / "rehearsal.md").write_text(rehearsal, "utf-8")
         return Runner(tmp_path, variables).run(COMMENT, status)
 
     yield show
@@ -216,6 +220,28 @@ def test_a_diff_with_a_fence_in_it_stays_inside_its_own(github: GitHub, show: Ca
     assert len(fence) > ticks.count("`")
     assert body.endswith(f" {ticks}\n @everyone\n{fence}\n")
     assert body.count(fence) == 2
+
+
+def test_a_rehearsal_has_a_comment_of_its_own(github: GitHub, show: Callable[..., str]) -> None:
+    """Beside the schema's, each brought up to date in its place, and gone when there is nothing to say."""
+    show(DIFF, rehearsal="# Not safe to deploy\n")
+    run = "[this run](https://github.example/o/r/actions/runs/34)"
+    assert [each["body"].partition("\n")[0] for each in github.comments] == [MARKER, REHEARSED]
+    assert github.comments[1]["body"] == f"{REHEARSED}\n# Not safe to deploy\n\nAs of 0123456, by {run}.\n"
+
+    show(DIFF, rehearsal="# Safe to deploy\n")
+    assert [each["id"] for each in github.comments] == [1, 2]
+    assert "# Safe to deploy" in github.comments[1]["body"]
+
+    show(DIFF)
+    assert [each["body"].partition("\n")[0] for each in github.comments] == [MARKER]
+
+
+def test_a_rehearsal_fits_into_its_comment(github: GitHub, show: Callable[..., str]) -> None:
+    """However much there is to tell: the report is cut where it is made."""
+    show("", rehearsal="x" * ROOM)
+
+    assert len(github.comments[0]["body"]) <= LONGEST
 
 
 def test_what_github_refuses_is_told_in_one_line(github: GitHub, show: Callable[..., str]) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tests.emulator.running import Emulator, Project
 
 NAME = "preview/pr-12"
-WHERE, OPEN, SUITE, DIFF, CLOSE = (line(f"steps.py {word}") for word in ("where", "open", "suite", "diff", "close"))
+STEPS = ("where", "open", "suite", "diff", "rehearse", "close")
+WHERE, OPEN, SUITE, DIFF, REHEARSE, CLOSE = (line(f"steps.py {word}") for word in STEPS)
 INSTALL, COMMENT, ON_THE_EMULATOR = line("pip"), line("comment.py"), line("neon-emulator")
 
 # What tox does with `-e neon`, and a look at what it was given; tests/questions has enough in it for a test of its own.
@@ -119,6 +120,36 @@ def test_the_suite_runs_on_the_branch_and_migrates_it(project: Project, runner: 
     assert project.query("SELECT version_num FROM alembic_version") == [("0001",)]
 
 
+def test_what_is_pending_is_rehearsed_on_a_branch_of_production(project: Project, runner: Runner) -> None:
+    """The pull request's own branch is migrated by then; the report is there for the comment, and in the summary."""
+    _ask(project, "before")
+
+    log = runner.run(REHEARSE)
+
+    report = runner.read("rehearsal.md")
+    assert "Safe to deploy" in log
+    assert "0002" in report
+    assert runner.read("GITHUB_STEP_SUMMARY") == f"{report}\n"
+    assert [each["id"] for each in project.branches()] == [project.main]
+    assert project.query("SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+def test_with_nothing_pending_nothing_is_said(project: Project, runner: Runner) -> None:
+    """An empty report leaves no comment behind."""
+    runner.run("flask --app questions db upgrade")
+
+    runner.run(REHEARSE)
+
+    assert runner.read("rehearsal.md") == ""
+
+
+def test_what_cannot_be_rehearsed_fails_the_step(runner: Runner) -> None:
+    """With the status that tells it from what is not safe; the comment says that much."""
+    assert "401" in runner.run(REHEARSE, status=2, NEON_API_KEY="wrong")
+
+    assert runner.read("rehearsal.md") == "**The migrations could not be rehearsed**: the run says why.\n"
+
+
 def test_a_suite_that_fails_fails_the_step(runner: Runner) -> None:
     """With its own status, as every command that a step runs; Neon's refusals too are told in their own words."""
     runner.program("tox", "#!/bin/sh\nexit 3\n")
@@ -157,7 +188,7 @@ def test_without_a_key_there_is_nothing_to_close(tmp_path: Path) -> None:
 
 def test_every_line_that_the_workflow_runs_is_run_here() -> None:
     """But the comment's, which has a module to itself, and the emulator's, which is an environment of tox and CI's."""
-    assert {WHERE, OPEN, SUITE, DIFF, CLOSE, INSTALL, COMMENT, ON_THE_EMULATOR} == set(LINES)
+    assert {WHERE, OPEN, SUITE, DIFF, REHEARSE, CLOSE, INSTALL, COMMENT, ON_THE_EMULATOR} == set(LINES)
     assert len(re.findall(r"\brun:\s", TEXT)) == len(re.findall(r"^ +(?:- )?run: \w", TEXT, re.MULTILINE)) + 1
     assert [SHELL[0], *SHELL[-2:]] == ["bash", "-euo", "pipefail"]
     tox = (CHECKOUT / "tox.ini").read_text("utf-8")
@@ -188,10 +219,10 @@ def test_every_step_is_given_what_it_reads_and_no_more() -> None:
     with_key = [each for each in steps if "NEON_API_KEY: ${{ secrets.NEON_API_KEY }}" in each]
 
     assert read - written == {"GITHUB_API_URL", "GITHUB_REPOSITORY"}
-    assert {line for each in with_key for line in LINES if line in each} == {OPEN, SUITE, DIFF, CLOSE}
+    assert {line for each in with_key for line in LINES if line in each} == {OPEN, SUITE, DIFF, REHEARSE, CLOSE}
     assert [each for each in with_key if "steps.where.outputs.database == 'neon'" not in each] == with_key[-1:]
     even_so = "if: ${{ !cancelled() && steps.where.outputs.database == 'neon' }}"  # where a test has failed
-    assert [line for each in steps if even_so in each for line in LINES if line in each] == [DIFF, COMMENT]
+    assert [line for each in steps if even_so in each for line in LINES if line in each] == [DIFF, REHEARSE, COMMENT]
     assert [COMMENT in each for each in steps if "github.token" in each] == [True]
     assert "if: github.event.action == 'closed' && github.event.pull_request.head.repo.full_name == " in TEXT
     assert "  group: pull-request-${{ github.event.number }}\n" in TEXT
