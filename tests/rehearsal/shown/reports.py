@@ -30,7 +30,7 @@ from flask_branches.rehearsal.report import (
 
 MB = 2**20
 NOTE = "public.note"
-HOSTILE = 'a<script>alert(1)</script>|`b`** @all "#1\x1b[31m\u202e'
+HOSTILE = 'a<script>alert(1)</script>|`b`** @all "#1\x1b[31m\u202e\x00\ud800'
 
 
 def _statement(text: str, began: float, ended: float, transaction: int | None = 1, **others: object) -> Statement:
@@ -412,7 +412,7 @@ def hostile() -> Report:
 
 
 def huge() -> Report:
-    """More text than a comment can hold: 300 revisions of long statements."""
+    """More text than a comment can hold: 80 revisions of long statements."""
     revision = _dangerous_second()
     return _report(
         *(
@@ -421,11 +421,11 @@ def huge() -> Report:
                 id=f"{number:012x}",
                 title="wide " * 40,
                 statements=tuple(
-                    _statement("INSERT INTO note VALUES " + "(%(a)s), " * 4_000, 22, 30) for _each in range(3)
+                    _statement("INSERT INTO note VALUES " + "(%(a)s), " * 1_500, 22, 30) for _each in range(3)
                 ),
-                undo=Undo("differs", "much", "+line\n" * 9_000),
+                undo=Undo("differs", "much", "+line\n" * 900),
             )
-            for number in range(300)
+            for number in range(80)
         ),
         verdict="unsafe",
         reasons=tuple(f"public.table_{number} is blocked. {'Long. ' * 200}" for number in range(80)),

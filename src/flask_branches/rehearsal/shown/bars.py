@@ -15,7 +15,10 @@ _NARROW = 0.6
 _LETTER = 2.4
 """What a letter of a figure takes on a phone."""
 _MARGIN = 4.0
+_SIGN = 2
+"""Letters' room for the sign of what is over the limit."""
 _WHOLE = 100
+_DENSE = 0.7
 
 Where = Literal["inside", "after", "before", "nowhere"]
 
@@ -29,6 +32,8 @@ class Stretch:
     longest: float
     times: int
     text: str
+    filled: float
+    """How much of it something really went on; the rest are the pauses of several that are drawn as one."""
 
     @property
     def width(self) -> float:
@@ -42,11 +47,14 @@ class Bar:
 
     left: float
     width: float
+    longest: float
     label: str
     where: Where
     title: str
     over: bool = False
     """Whether it is longer than what may be."""
+    comb: bool = False
+    """Whether it stands for many with pauses between them."""
 
 
 def merged(stretches: Iterable[Stretch], text: str = "") -> list[Stretch]:
@@ -58,7 +66,8 @@ def merged(stretches: Iterable[Stretch], text: str = "") -> list[Stretch]:
             found.append(each)
             continue
         longest, times = max(last.longest, each.longest), last.times + each.times
-        found[-1] = Stretch(last.left, max(last.right, each.right), longest, times, text or each.text)
+        filled = last.filled + each.filled
+        found[-1] = Stretch(last.left, max(last.right, each.right), longest, times, text or each.text, filled)
     return found
 
 
@@ -83,13 +92,15 @@ def bars(stretches: list[Stretch], limit: float) -> tuple[Bar, ...]:
     taken = [(each.left, each.right) for each in stretches]
     places: dict[Stretch, Where] = {}
     for each in sorted(stretches, key=lambda one: -one.longest):
-        places[each], room = _place(each, taken)
+        letters = len(_label(each)) + (_SIGN if each.longest > limit else 0)
+        places[each], room = _place(each, letters * _LETTER + _MARGIN, taken)
         taken += room
     return tuple(_bar(each, places[each], limit) for each in stretches)
 
 
-def _place(stretch: Stretch, taken: list[tuple[float, float]]) -> tuple[Where, list[tuple[float, float]]]:
-    needed = len(_label(stretch)) * _LETTER + _MARGIN
+def _place(
+    stretch: Stretch, needed: float, taken: list[tuple[float, float]]
+) -> tuple[Where, list[tuple[float, float]]]:
     if stretch.width >= needed:
         return "inside", []
     sides: tuple[tuple[Where, float, float], ...] = (
@@ -110,5 +121,13 @@ def _label(stretch: Stretch) -> str:
 def _bar(stretch: Stretch, where: Where, limit: float) -> Bar:
     longest = duration(stretch.longest)
     told = f"{stretch.times:,} times, {longest} at most" if stretch.times > 1 else longest
-    over = stretch.longest > limit
-    return Bar(stretch.left, stretch.width, _label(stretch), where, f"{stretch.text}: {told}", over=over)
+    return Bar(
+        stretch.left,
+        stretch.width,
+        stretch.longest,
+        _label(stretch),
+        where,
+        f"{stretch.text}: {told}",
+        over=stretch.longest > limit,
+        comb=stretch.times > 1 and stretch.filled < stretch.width * _DENSE,
+    )

@@ -24,10 +24,17 @@ def require_format(path: str | PathLike[str]) -> str:
     target = Path(path)
     ending = target.suffix.lower()
     if ending not in FORMATS:
-        raise InvalidValue(f"{str(path)!r} names no form of report: let it end in {', '.join(FORMATS[:-1])} or .json.")
-    if not target.parent.is_dir():
-        raise InvalidValue(f"The report {str(path)!r} has no place: the folder {str(target.parent)!r} does not exist.")
-    if target.is_dir():
+        raise InvalidValue(
+            f"{str(path)!r} names no form of report: let it end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+        )
+    try:
+        has_folder, is_folder = target.parent.is_dir(), target.is_dir()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not has_folder:
+        folder = str(target.parent)
+        raise InvalidValue(f"The report {str(path)!r} has no place: the folder {folder!r} does not exist. Make it.")
+    if is_folder:
         raise InvalidValue(f"The report {str(path)!r} has no place: that is a folder. Name a file in it.")
     return ending
 
@@ -42,8 +49,12 @@ def write(report: Report, path: str | PathLike[str]) -> None:
     try:
         Path(path).write_text(text, "utf-8", newline="\n")
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InvalidValue(f"The report {str(path)!r} cannot be written: {reason}. Name another file.") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | PathLike[str], error: OSError) -> InvalidValue:
+    reason = error.strerror or type(error).__name__
+    return InvalidValue(f"The report {str(path)!r} cannot be written: {reason}. Name another file.")
 
 
 def _text(report: Report, ending: str) -> str:

@@ -10,10 +10,12 @@ from flask_branches.rehearsal.shown.words import count, duration, one_line, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from flask_branches.rehearsal.report import Blocking, Lock, Report, Revision, Statement
+    from flask_branches.rehearsal.report import Blocking, Lock, Report, Revision, Severity, Statement
 
 STATEMENTS = 500
 """How many statements of a revision the page has, the slowest of them."""
+LINES = 400
+"""How many lines of a diff it has."""
 
 _BLOCKS = ("reads and writes", "writes", "schema changes", "nothing")
 
@@ -25,23 +27,27 @@ class Tile:
     label: str
     value: str
     note: str
-    over: bool = False
-    """Whether it is more than what may be."""
+    severity: Severity = "note"
 
 
 def tiles(report: Report) -> Iterator[Tile]:
     """The figures that say at a glance what a deployment would cost."""
-    yield Tile("Migrations ran for", duration(report.took), count(len(report.revisions), "revision"))
+    yield Tile("Migrations took", duration(report.took), count(len(report.revisions), "revision"))
     if report.backend != "sqlite":
         yield _wait("Readers wait for", report, [(each.longest_read, each) for each in report.blocking])
         yield _wait("Writers wait for", report, [(each.longest_write, each) for each in report.blocking])
         yield _rewritten(report)
     lost = sum(each.lost for revision in report.revisions for each in revision.rows)
-    yield Tile("Rows lost", f"{lost:,}", "", over=lost > 0)
+    yield Tile("Rows lost", f"{lost:,}", "", "danger" if lost else "note")
     tried = [each.undo for each in report.revisions if each.undo.state != "not tried"]
     if tried:
         good = sum(each.state == "same" and not each.lost for each in tried)
-        yield Tile("Can be undone", f"{good} of {len(tried)}", "revisions, without a loss", over=good < len(tried))
+        yield Tile(
+            "Can be undone",
+            f"{good} of {len(tried)}",
+            "revisions, without a loss",
+            "warning" if good < len(tried) else "note",
+        )
 
 
 def slowest(revision: Revision) -> list[Statement]:
@@ -70,13 +76,20 @@ def number_of(report: Report, revision: str | None) -> int | None:
     return next((number for number, each in enumerate(report.revisions, 1) if each.id == revision), None)
 
 
+def kind_of(line: str) -> str:
+    """What a line of a diff is."""
+    if line.startswith(("+++ ", "--- ", "@@")):
+        return "where"
+    return "plus" if line.startswith("+") else "minus"
+
+
 def _wait(label: str, report: Report, waits: Iterable[tuple[float, Blocking]]) -> Tile:
     longest, blocking = max(waits, key=lambda each: each[0], default=(0.0, None))
     if blocking is None or not longest:
         return Tile(label, "0 ms", "nobody is kept waiting")
     over = longest > report.limits.max_lock
     limit = f"; the limit is {duration(report.limits.max_lock)}" if over else ""
-    return Tile(label, duration(longest), f"{one_line(blocking.table)}{limit}", over=over)
+    return Tile(label, duration(longest), f"{one_line(blocking.table)}{limit}", "danger" if over else "note")
 
 
 def _rewritten(report: Report) -> Tile:
@@ -86,4 +99,9 @@ def _rewritten(report: Report) -> Tile:
         return Tile("Rewritten", size(0), "no table")
     over = largest.before > report.limits.max_rewrite
     limit = f"; the limit is {size(report.limits.max_rewrite)}" if over else ""
-    return Tile("Rewritten", size(sum(each.before for each in found)), f"{one_line(largest.object)}{limit}", over=over)
+    return Tile(
+        "Rewritten",
+        size(sum(each.before for each in found)),
+        f"{one_line(largest.object)}{limit}",
+        "danger" if over else "note",
+    )

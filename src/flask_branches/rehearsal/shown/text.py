@@ -71,8 +71,11 @@ class _Output:
 
         start = f"{'':{indent}}{mark:>4} " if mark or indent else ""
         shown = clean(text).replace("\n", " ")
-        if not self._console.is_terminal or not start:
-            self._console.print(Text(start + shown, style), soft_wrap=not self._console.is_terminal)
+        if not self._console.is_terminal:
+            self._console.print(Text(start + shown), soft_wrap=True)
+            return
+        if not start:
+            self._console.print(Text(shown, style))
             return
         grid = Table.grid()
         grid.add_column(width=len(start), no_wrap=True)

@@ -11,7 +11,7 @@ from flask_branches.rehearsal.shown.scale import is_widened, scale
 from flask_branches.rehearsal.shown.words import clipped, duration, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from flask_branches.rehearsal.report import Blocking, Report, Span, Transaction
     from flask_branches.rehearsal.shown.scale import Scale
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LANES = 14
 _STATEMENTS = 3
 _READABLE = 14.0
+_NUMBER = 6.0
 
 Who = Literal["readers", "writers", "migrations"]
 
@@ -29,9 +30,12 @@ class Band:
 
     number: int
     name: str
+    title: str
     left: float
     width: float
     widened: bool
+    is_numbered: bool
+    """Whether its number has room."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Lane:
     """A table."""
 
     table: str
+    longest: str
+    """The longest waits in words, where one of them has no room at its bar."""
     tracks: tuple[Track, ...]
 
 
@@ -67,6 +73,23 @@ class Timeline:
         """Whether a short revision is drawn wider than it is."""
         return any(each.widened for each in self.bands)
 
+    @property
+    def has_combs(self) -> bool:
+        """Whether a bar stands for many short ones."""
+        return any(bar.comb for bar in self._bars())
+
+    @property
+    def has_over(self) -> bool:
+        """Whether somebody waits for longer than may be."""
+        return any(bar.over for bar in self._bars())
+
+    def has(self, who: Who) -> bool:
+        """Whether these wait for any table."""
+        return any(track.who == who for lane in self.lanes for track in lane.tracks)
+
+    def _bars(self) -> Iterable[Bar]:
+        return (bar for lane in self.lanes for track in lane.tracks for bar in track.bars)
+
 
 def timeline(report: Report) -> Timeline:
     """What is to be drawn of a report."""
@@ -74,7 +97,7 @@ def timeline(report: Report) -> Timeline:
     lanes = [*_waiting(report, line), *_altered(report, line)]
     return Timeline(
         bands=tuple(_bands(report, line)),
-        ticks=tuple((duration(moment), place) for moment, place in line.ticks()),
+        ticks=tuple((duration(moment) if moment else "0", place) for moment, place in line.ticks()),
         transactions=_transactions(report, line),
         statements=_statements(report, line),
         lanes=tuple(lanes[:_LANES]),
@@ -85,14 +108,23 @@ def timeline(report: Report) -> Timeline:
 def by_wait(report: Report) -> list[Blocking]:
     """The tables that somebody waits for, the longest wait first."""
     waited = [each for each in report.blocking if each.writes or each.reads]
-    return sorted(waited, key=lambda each: (-max(each.longest_read, each.longest_write), each.table))
+    return sorted(waited, key=lambda each: (-max(each.longest_read, each.longest_write), _began(each)))
+
+
+def _began(blocking: Blocking) -> float:
+    return min(each.began for each in (*blocking.writes, *blocking.reads))
 
 
 def _bands(report: Report, line: Scale) -> Iterable[Band]:
+    numbered = -_NUMBER
     for number, each in enumerate(report.revisions, 1):
         left, right = line.at(each.span.began), line.at(each.span.ended)
-        name = f"{findings.name(each)}, {one_line(each.title)}, {duration(each.span.length)}"
-        yield Band(number, name, left, right - left, is_widened(each.span, line.moments[-1]))
+        has_room = (left + right) / 2 - numbered >= _NUMBER
+        numbered = (left + right) / 2 if has_room else numbered
+        took = duration(each.span.length)
+        title = f"{findings.name(each)}, {one_line(each.title)}, {took}"
+        name = f"{one_line(each.title) or findings.name(each)}, {took}"
+        yield Band(number, name, title, left, right - left, is_widened(each.span, line.moments[-1]), has_room)
 
 
 def _transactions(report: Report, line: Scale) -> tuple[Bar, ...]:
@@ -105,12 +137,14 @@ def _transaction(transaction: Transaction, line: Scale) -> Bar:
     left, right = line.at(transaction.span.began), line.at(transaction.span.ended)
     end = "committed" if transaction.committed else "rolled back"
     text = f"transaction {transaction.number}, {end}"
-    return Bar(left, right - left, text, "inside", f"{text}, {duration(transaction.span.length)}")
+    return Bar(
+        left, right - left, transaction.span.length, text, "inside", f"{text}, {duration(transaction.span.length)}"
+    )
 
 
 def _statements(report: Report, line: Scale) -> tuple[tuple[Bar, ...], ...]:
     found = [
-        Stretch(line.at(each.began), line.at(each.ended), each.longest, each.times, one_line(each.text))
+        Stretch(line.at(each.began), line.at(each.ended), each.longest, each.times, one_line(each.text), 0)
         for revision in report.revisions
         for each in revision.statements
     ]
@@ -121,21 +155,13 @@ def _statement(stretch: Stretch) -> Bar:
     repeated = f"{stretch.times:,}x " if stretch.times > 1 else ""
     title = f"{repeated}{clipped(stretch.text, 200)}, {duration(stretch.longest)}"
     label = f"{repeated}{clipped(stretch.text, 80)}" if stretch.width >= _READABLE else ""
-    return Bar(stretch.left, stretch.width, label, "inside", title)
+    return Bar(stretch.left, stretch.width, stretch.longest, label, "inside", title)
 
 
 def _waiting(report: Report, line: Scale) -> Iterable[Lane]:
     for each in by_wait(report):
-        tracks = [
-            Track(who, _bars(spans, line, report.limits.max_lock, f"{who} wait"))
-            for who, spans in _spans(each)
-            if spans
-        ]
-        yield Lane(one_line(each.table), tuple(tracks))
-
-
-def _spans(blocking: Blocking) -> tuple[tuple[Who, tuple[Span, ...]], ...]:
-    return ("readers", blocking.reads), ("writers", blocking.writes)
+        waits: tuple[tuple[Who, tuple[Span, ...]], ...] = (("readers", each.reads), ("writers", each.writes))
+        yield _lane(each.table, [(who, spans) for who, spans in waits if spans], line, report.limits.max_lock)
 
 
 def _altered(report: Report, line: Scale) -> Iterable[Lane]:
@@ -144,11 +170,22 @@ def _altered(report: Report, line: Scale) -> Iterable[Lane]:
     for lock in (each for revision in report.revisions for each in revision.locks):
         if lock.existed and lock.blocks == "schema changes" and lock.table not in waited:
             held.setdefault(lock.table, []).extend(lock.spans)
-    for table, spans in sorted(held.items(), key=lambda pair: (-max(each.length for each in pair[1]), pair[0])):
-        track = Track("migrations", _bars(spans, line, float("inf"), "other migrations wait"))
-        yield Lane(one_line(table), (track,))
+    for table, spans in sorted(held.items(), key=lambda pair: (-_longest(pair[1]), pair[0])):
+        yield _lane(table, [("migrations", spans)], line, float("inf"))
+
+
+def _lane(table: str, waits: list[tuple[Who, Sequence[Span]]], line: Scale, limit: float) -> Lane:
+    tracks = tuple(Track(who, _bars(spans, line, limit, f"{who} wait")) for who, spans in waits)
+    longest = ", ".join(f"{who} wait {duration(_longest(spans))}" for who, spans in waits)
+    is_written = all(max(each.bars, key=lambda bar: bar.longest).where != "nowhere" for each in tracks)
+    return Lane(one_line(table), "" if is_written else longest, tracks)
+
+
+def _longest(spans: Sequence[Span]) -> float:
+    return max(each.length for each in spans)
 
 
 def _bars(spans: Iterable[Span], line: Scale, limit: float, what: str) -> tuple[Bar, ...]:
-    stretches = [Stretch(line.at(each.began), line.at(each.ended), each.length, 1, what) for each in spans]
-    return bars(merged(stretches), limit)
+    places = [(each, line.at(each.began), line.at(each.ended)) for each in spans]
+    found = [Stretch(left, right, each.length, 1, what, right - left) for each, left, right in places]
+    return bars(merged(found), limit)

@@ -30,12 +30,12 @@ def duration(milliseconds: float) -> str:
 
 def size(number: int) -> str:
     """Bytes as Postgres says them: ``512 bytes``, ``48 MB``, where 1 kB is 1,024 bytes."""
-    value, unit = float(number), "bytes"
+    value, unit = float(number), "byte" if number == 1 else "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if round(abs(value)) < _KILO:
             break
         value, unit = value / _KILO, larger
-    digits = 1 if unit != "bytes" and abs(value) < 9.95 else 0  # noqa: PLR2004 -- below ten, a tenth matters
+    digits = 1 if value != number and abs(value) < 9.95 else 0  # noqa: PLR2004 -- below ten, a tenth matters
     return f"{value:,.{digits}f} {unit}".replace(".0 ", " ")
 
 
