@@ -44,7 +44,7 @@ class Truth:
     locks: Mapping[str, str] = field(default_factory=dict)
     """By object, the strongest that is held; a TOAST table is called after its own: ``toast of public.big``."""
     glimpsed: Mapping[str, str] = field(default_factory=dict)
-    """By object, the strongest that is held for a moment in between, which who looks from time to time may miss."""
+    """By object, the strongest that is held on some versions alone, or for a moment that is easily missed."""
     reads: frozenset[str] = frozenset()
     """The tables whose readers have to wait."""
     writes: frozenset[str] = frozenset()

@@ -16,10 +16,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from questions.shipped import shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HERE = Path(__file__).resolve().parent
 _ROWS = """
@@ -29,21 +33,28 @@ FROM generate_series(1, %s) AS n
 """
 
 
-def main(rows: int, *options: str) -> int:
-    """Fill production as today's release has it, and rehearse tomorrow's."""
-    environment = os.environ | {"QUESTIONS_CONFIG": "neon"}
-    command = [sys.executable, "-m", "flask", "--app"]
-    subprocess.run([*command, "questions", "db", "upgrade"], check=True, env=environment)
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as production:
+_FLASK = [sys.executable, "-m", "flask", "--app"]
+
+
+def fill(rows: int, environment: Mapping[str, str]) -> None:
+    """Make production as today's release has it, with that many questions."""
+    subprocess.run([*_FLASK, "questions", "db", "upgrade"], check=True, env=environment)
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as production:
         production.execute(_ROWS, [rows])
         production.execute("VACUUM ANALYZE questions")
+
+
+def rehearse(environment: Mapping[str, str], *options: str) -> int:
+    """Rehearse the migrations of tomorrow's release, and give the command's status."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(shipped("migrations"), folder, dirs_exist_ok=True)
         shutil.copytree(_HERE / "versions", Path(folder, "versions"), dirs_exist_ok=True)
-        environment["STORY_MIGRATIONS"] = folder
-        command += [f"{_HERE / 'tomorrow.py'}:create_app", "branches", "rehearse", *options]
-        return subprocess.run(command, check=False, env=environment).returncode
+        command = [*_FLASK, f"{_HERE / 'tomorrow.py'}:create_app", "branches", "rehearse", *options]
+        led = {**environment, "STORY_MIGRATIONS": folder}
+        return subprocess.run(command, check=False, env=led).returncode
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(int(sys.argv[1]), *sys.argv[2:]))
+    led = {**os.environ, "QUESTIONS_CONFIG": "neon"}
+    fill(int(sys.argv[1]), led)
+    raise SystemExit(rehearse(led, *sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""when a question was asked.
+"""when a question was asked
 
 Revision ID: 0003
 Revises: 0002

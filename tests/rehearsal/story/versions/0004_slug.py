@@ -1,4 +1,4 @@
-"""a name for a question's address.
+"""a name for a question's address
 
 Revision ID: 0004
 Revises: 0003

@@ -1,4 +1,4 @@
-"""an index for the newest questions.
+"""an index for the newest questions
 
 Revision ID: 0005
 Revises: 0004
