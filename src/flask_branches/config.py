@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PREFIX = "BRANCHES_"
 BACKENDS = ("neon", "postgres", "sqlite")
 # The plugin's own options have variables too; a misspelt one of either must not pass.
-_NAMES = ("API_PATIENCE", "API_TIMEOUT", "AT", "BACKEND", "EXPIRE", "KEEP", "MASKS", "PARENT", "URL")
+_NAMES = ("API_PATIENCE", "API_TIMEOUT", "AT", "BACKEND", "EXPIRE", "KEEP", "MASKS", "MIGRATE", "PARENT", "URL")
 KNOWN = frozenset({f"{PREFIX}{name}" for name in _NAMES})
 
 _DEFAULT_EXPIRY = timedelta(days=1)

@@ -23,6 +23,7 @@ OPTIONS = {
     "at": ("TIME|LSN", "the point in time that the branch holds; only Neon has those"),
     "keep": ("WHICH", "which branches outlive the run: never (the default), failed or always"),
     "url": ("URL", "an existing branch to test on, as it is"),
+    "migrate": ("WHEN", "whether an existing branch is migrated: always (the default) or never"),
     "expire": ("DURATION", "when a branch goes that nobody deletes: 90s, 30m, 12h, 7d (default 1h)"),
 }
 
@@ -64,6 +65,21 @@ def get(config: pytest.Config, name: str) -> Option:
         if values.get(variable):
             return Option(values[variable], f"{variable}{where}")
     return Option(config.getini(f"branches_{name}") or None, f"branches_{name}")
+
+
+def one_of(config: pytest.Config, name: str, words: tuple[str, ...]) -> str:
+    """The value of an option that has a few; by default the first.
+
+    Raises:
+        ConfigurationError: for another one.
+    """
+    from flask_branches.errors import ConfigurationError
+
+    given = get(config, name)
+    if given.value and given.value not in words:
+        *others, last = words
+        raise ConfigurationError(f"{given.source} is {given.value!r}: say {', '.join(others)} or {last}.")
+    return given.value or words[0]
 
 
 def variables(config: pytest.Config) -> Iterator[tuple[str, Mapping[str, str | None]]]:

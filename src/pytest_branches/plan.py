@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["own", "new", "existing"]
 
-_KEEP = ("never", "failed", "always")
 _DEFAULT_EXPIRY = "1h"
 
 
@@ -62,6 +61,8 @@ class Plan:
     """How Neon is asked, where that is set."""
     own_backend: str | None = None
     """What the application's own ``BRANCHES_BACKEND`` says."""
+    migrates: bool = True
+    """Whether an existing branch is migrated; the code of an earlier release does not know the revision it is at."""
     workers: int = 1
     """How many processes test at the same time."""
     looks_up_main: bool = False
@@ -89,7 +90,8 @@ class Plan:
     def describe(self) -> str:
         """One line for the report's header."""
         if self.kind == "existing" and self.url is not None:
-            return f"{self.backend}, on {urls.shown(self.url)} itself, because {self.why}"
+            as_it_is = "" if self.migrates else ", not migrated"
+            return f"{self.backend}, on {urls.shown(self.url)} itself{as_it_is}, because {self.why}"
         source = "nothing, a new database" if self.parent == EMPTY else f"{self.parent} ({self._main()})"
         what = "a branch"
         if self.is_on_neon and self.workers > 1:
@@ -125,7 +127,9 @@ def decide(config: pytest.Config) -> Plan:
         )
     for where, names in options.variables(config):
         branches_config.refuse_unknown(where.removeprefix(" in ") or "the environment", names)
-    keep, expires_in, at = _keep(config), _expires_in(config), _at(config)
+    keep = options.one_of(config, "keep", ("never", "failed", "always"))
+    migrate = options.one_of(config, "migrate", ("always", "never"))
+    expires_in, at = _expires_in(config), _at(config)
     backend = options.get(config, "backend")
     chosen = branches_config.check_backend(backend.value or None, backend.source)
     with read_only(named(config), servers=True):
@@ -149,9 +153,15 @@ def decide(config: pytest.Config) -> Plan:
         neon=neon,
         own_backend=own_backend,
         workers=_workers(config),
+        migrates=migrate == "always",
     )
     existing = _existing(config)
-    return _on_existing(config, plan, existing) if existing else _on_branches(config, plan, engines[None])
+    if existing:
+        return _on_existing(config, plan, existing)
+    if not plan.migrates:
+        source = options.get(config, "migrate").source
+        raise ConfigurationError(f"{source} is never, and a branch is made for the run: leave it out.")
+    return _on_branches(config, plan, engines[None])
 
 
 def named(config: pytest.Config) -> Iterator[sa.URL]:
@@ -275,13 +285,6 @@ def _named(config: pytest.Config, own: sa.Engine) -> tuple[str, str]:
 def _is_like(named: str | None, own: sa.URL) -> bool:
     """Whether a variable can be where an application has its URL from; not every application reads it."""
     return bool(named) and urls.parsed(named or "", "DATABASE_URL").get_backend_name() == own.get_backend_name()
-
-
-def _keep(config: pytest.Config) -> str:
-    given = options.get(config, "keep")
-    if given.value and given.value not in _KEEP:
-        raise ConfigurationError(f"{given.source} is {given.value!r}: say never, failed or always.")
-    return given.value or _KEEP[0]
 
 
 def _expires_in(config: pytest.Config) -> timedelta:

@@ -78,7 +78,8 @@ class Run:
             self._copies = Databases(there.all, {})
             self._live()
             if self.plan.kind == "existing":
-                migrating.migrate(self.plan.app, self._existing(), self.plan.root)
+                if self.plan.migrates:
+                    migrating.migrate(self.plan.app, self._existing(), self.plan.root)
                 self._source = MAIN
             else:
                 self._prune(there)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from flask_branches import ours, urls
 from flask_branches.backends import postgres_errors, sqlite_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from sqlalchemy.engine import Connection
@@ -30,6 +30,7 @@ class Grounds:
 
     def __init__(self, there: Databases, branch: Branch) -> None:
         self.branch = branch
+        self._there = there
         self._urls: dict[str | None, str] = {None: branch.url}
         self._urls.update(branch.binds)
         self._connect_args: dict[str | None, Mapping[str, Any]] = {
@@ -44,6 +45,25 @@ class Grounds:
     def __exit__(self, *_error: object) -> None:
         """Close what was opened."""
         self._open.close()
+
+    def let_go(self) -> None:
+        """Close all sessions, the application's too: a command may want to copy the branch."""
+        self._open.close()
+        for database in self._there.all:
+            database.let_go()
+
+    @contextmanager
+    def connected(self, key: str | None) -> Iterator[Connection]:
+        """Such a session, for a block.
+
+        Raises:
+            DatabaseFailed: where the database is out of reach.
+        """
+        connection = self.connect(key)
+        try:
+            yield connection
+        finally:
+            _close(connection)
 
     @property
     def keys(self) -> list[str | None]:

@@ -12,7 +12,7 @@ from flask.globals import app_ctx
 
 from flask_branches import branch as branches_
 from flask_branches import migrating, reach
-from flask_branches.rehearsal import telling
+from flask_branches.rehearsal import aftermath, old_code, telling
 from flask_branches.rehearsal.advice import advise
 from flask_branches.rehearsal.grounds import Grounds
 from flask_branches.rehearsal.migrations import Migrations
@@ -101,6 +101,8 @@ def rehearse(
     branches: Branches = app.extensions["branches"]
     migrations = Migrations(app)
     migrations.pending((), plan.to)  # what needs no database is refused before a branch is made
+    if old_tests is not None:
+        old_code.require(old_tests)
     own = reach.own_of(app)
     with (
         _branch(branches, parent=parent, at=at, keep=keep, force=force) as made,
@@ -150,6 +152,8 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
     if not pending:
         at = ", ".join(report.current) or "no revision"
         report = replace(report, warnings=(*report.warnings, f"Nothing is pending: the database is at {at}."))
+    if report.failure is None:
+        report = aftermath.with_old_tests(report, plan, grounds)
     report = replace(report, advice=advise(report))
     verdict, reasons = judged(report)
     return replace(report, verdict=verdict, reasons=reasons)

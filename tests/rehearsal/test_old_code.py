@@ -1,0 +1,156 @@
+"""The previous release's tests on the migrated branch."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flask_branches import InvalidValue
+from flask_branches.rehearsal import old_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.rehearsal.histories import History
+
+    from flask_branches import Branch
+
+    Write = Callable[[str], str]
+
+_MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a program, and give the command that runs it."""
+
+    def write(code: str) -> str:
+        path = tmp_path / "old tests.py"
+        path.write_text(code)
+        return shlex.join([sys.executable, str(path)])
+
+    return write
+
+
+@pytest.fixture
+def branch(history: History) -> Branch:
+    """A branch whose URL has a password, which SQLite and a server that trusts everybody do not look at."""
+    return history.world.branches.create("migrated")
+
+
+def test_they_are_led_to_the_branch(write: Write, branch: Branch) -> None:
+    """By both variables; the plugin is told to leave its schema as it is."""
+    command = write(
+        "import os\n"
+        "print(os.environ['DATABASE_URL'] == os.environ['BRANCHES_URL'], os.environ['BRANCHES_MIGRATE'])\n"
+        f"print({branch.name!r} in os.environ['DATABASE_URL'])\n"
+    )
+
+    tests = old_code.run(command, branch, _MINUTE)
+
+    assert (tests.command, tests.status, tests.output) == (command, 0, "True never\nTrue\n")
+    assert tests.took > 0
+
+
+def test_what_they_say_is_shown_and_its_end_kept(
+    write: Write, branch: Branch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of both outputs; their status is told as a shell does."""
+    command = write(
+        "import os, signal\nfor n in range(100): print('line', n, flush=True)\nos.kill(os.getpid(), signal.SIGTERM)"
+    )
+
+    tests = old_code.run(command, branch, _MINUTE)
+
+    assert tests.status == 128 + 15
+    assert tests.output.splitlines() == [f"line {number}" for number in range(60, 100)]
+    assert capfd.readouterr().err.splitlines() == [f"line {number}" for number in range(100)]
+
+
+def test_no_password_is_shown(write: Write, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither in what is kept nor in what is shown."""
+    from flask_branches.branch import Branch, now
+
+    url = "postgresql+psycopg://me:hush-hush@localhost/x"
+    branch = Branch(
+        "x", "x", None, url, now(), None, "postgres", binds={"second": url.replace("hush-hush", "quiet%21")}
+    )
+
+    tests = old_code.run(write("import os; print(os.environ)"), branch, _MINUTE)
+
+    for said in (tests.output, capfd.readouterr().err):
+        assert "DATABASE_URL" in said
+        assert "hush-hush" not in said
+        assert "quiet" not in said
+
+
+def test_what_does_not_end_is_ended(write: Write, branch: Branch, tmp_path: Path) -> None:
+    """With what it has started; that is said."""
+    command = write(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\nchild.wait()"
+    )
+
+    tests = old_code.run(command, branch, timedelta(seconds=1))
+
+    pid, said = tests.output.splitlines()
+    assert said == "It had not ended after 1s, and was ended."
+    assert tests.status == 128 + 9
+    assert not _lives(int(pid))
+
+
+def _lives(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("", "The command of --old-tests is empty"),
+        ("'", "cannot be read: No closing quotation"),
+        ("no-such-program -q", "The program 'no-such-program' of --old-tests is not found"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_refused(history: History, command: str, said: str) -> None:
+    """Before a branch is made."""
+    with pytest.raises(InvalidValue, match=said):
+        history.rehearse(old_tests=command)
+
+    assert history.world.branches.list() == []
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(0, "safe"), (1, "unsafe")])
+def test_old_tests_that_fail_are_not_safe(history: History, write: Write, status: int, verdict: str) -> None:
+    """They run on what the migrations have made of the branch."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+
+    report = history.rehearse(old_tests=write(f"print('ran'); raise SystemExit({status})"))
+
+    assert report.old_tests is not None
+    assert (report.verdict, report.old_tests.status, report.old_tests.output) == (verdict, status, "ran\n")
+
+
+def test_what_old_tests_leave_behind_is_told(history: History, write: Write) -> None:
+    """Their data is not the migrations'."""
+    url = (
+        "sqlite3.connect(url.database)"
+        if history.world.main.get_backend_name() == "sqlite"
+        else "psycopg.connect(text)"
+    )
+    command = write(
+        "import os, sqlite3, psycopg\nfrom sqlalchemy import make_url\n"
+        "text = os.environ['DATABASE_URL']\nurl = make_url(text)\n"
+        f"with {url} as connection: connection.execute(\"INSERT INTO note VALUES (77, 'left')\")\n"
+    )
+
+    report = history.rehearse(old_tests=command)
+
+    assert report.verdict == "safe"
+    assert any("left other rows" in each for each in report.warnings)
