@@ -74,7 +74,7 @@ class History:
         self.run("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
         self.run("INSERT INTO alembic_version VALUES ('first')")
 
-    def add(self, upgrade: str, downgrade: str = "pass", *, id: str = "", down: str | None = None) -> str:  # noqa: A002  that is its name
+    def add(self, upgrade: str, downgrade: str = "pass", *, id: str = "", down: Any = None) -> str:  # noqa: A002  that is its name
         """Write a revision after the last one, or after another."""
         name = id or f"r{len(self.ids)}"
         text = _REVISION.format(

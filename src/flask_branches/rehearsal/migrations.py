@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationStep
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, RevisionStep
+    from alembic.script import Script
     from flask import Flask
     from sqlalchemy.engine import Connection
 
@@ -125,6 +127,15 @@ class Migrations:
                 return script._downgrade_revs(to, cast("str", heads))  # noqa: SLF001  alembic.command has no other word for it
 
         self._run(self._stepping(steps, watcher))
+
+    def undo(self, script: Script, watcher: Watcher | None = None) -> None:
+        """Undo one revision and no other, also where it has several before it, or others beside it.
+
+        Raises:
+            MigrationFailed: where Alembic refuses; whatever a migration raises is raised.
+        """
+        step = MigrationStep.downgrade_from_script(self._script().revision_map, script)
+        self._run(self._stepping(lambda heads: [step] if script.revision in heads else [], watcher))
 
     def key_of(self, context: MigrationContext) -> str | None:
         """Which of the application's databases a run is in: its bind key, None for the default one."""

@@ -150,15 +150,10 @@ def _lost(table: str, before: Content | None, after: Content | None) -> Iterator
         yield f"{table}: {_many(abs(missing), 'row')}{' too many' if missing < 0 else ''}"
     if after is _GONE:
         return
-    texts = [_changed(before.columns[name], after.columns.get(name), missing) for name in sorted(before.columns)]
-    named = [f"{table}.{name}: {text}" for name, text in zip(sorted(before.columns), texts, strict=True) if text]
-    yield from named
-    if (
-        not missing
-        and not named
-        and before.columns.keys() == after.columns.keys()
-        and before.together != after.together
-    ):
+    for name, values in sorted(before.columns.items()):
+        if text := _changed(values, after.columns.get(name), missing):
+            yield f"{table}.{name}: {text}"
+    if before.columns == after.columns and before.together != after.together:
         yield f"{table}: values have changed places"
 
 
@@ -167,7 +162,7 @@ def _changed(before: Values, after: Values | None, rows: int) -> str:
     fewer = before.number - (after.number if after else 0)
     if fewer > max(rows, 0):
         return _many(fewer, "value")
-    return "values have changed" if after and not rows and before != after else ""
+    return "values have changed" if after and before.number and not rows and before != after else ""
 
 
 def _many(number: int, what: str) -> str:
