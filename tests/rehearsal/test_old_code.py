@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.branches.worlds import SQLITE
 
 from flask_branches import InvalidValue
 from flask_branches.rehearsal import old_code
@@ -139,15 +140,12 @@ def test_old_tests_that_fail_are_not_safe(history: History, write: Write, status
 
 def test_what_old_tests_leave_behind_is_told(history: History, write: Write) -> None:
     """Their data is not the migrations'."""
-    url = (
-        "sqlite3.connect(url.database)"
-        if history.world.main.get_backend_name() == "sqlite"
-        else "psycopg.connect(text)"
-    )
+    connect = "sqlite3.connect(make_url(url).database)" if SQLITE else "psycopg.connect(url)"
     command = write(
-        "import os, sqlite3, psycopg\nfrom sqlalchemy import make_url\n"
-        "text = os.environ['DATABASE_URL']\nurl = make_url(text)\n"
-        f"with {url} as connection: connection.execute(\"INSERT INTO note VALUES (77, 'left')\")\n"
+        "import os, sqlite3, psycopg\n"
+        "from sqlalchemy import make_url\n"
+        "url = os.environ['DATABASE_URL']\n"
+        f"with {connect} as connection: connection.execute('DROP TABLE note')\n"
     )
 
     report = history.rehearse(old_tests=command)
