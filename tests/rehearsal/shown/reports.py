@@ -83,7 +83,7 @@ def _add_column(began: float = 4) -> Revision:
     return Revision(
         id="2b3c4d5e6f70",
         down=("1a2b3c4d5e6f",),
-        title="stars of a note",
+        title="stars of a note.",
         database=None,
         span=Span(began, began + 9),
         transactions=(1,),
@@ -274,7 +274,8 @@ def failed() -> Report:
 
 def never_begun() -> Report:
     """It ended before any revision ran."""
-    return _report(verdict="failed", failure=Failure("the branch 'rehearsal-3f9a' disappeared"), not_shown=())
+    error = "the branch 'rehearsal-3f9a' disappeared"
+    return _report(verdict="failed", reasons=(error,), failure=Failure(error), not_shown=())
 
 
 def sqlite() -> Report:

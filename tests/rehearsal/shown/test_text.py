@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 from tests.rehearsal.shown.reports import HOSTILE, REPORTS, dangerous, failed, safe
 
+from flask_branches.rehearsal.report import Failure
 from flask_branches.rehearsal.shown import show
+from flask_branches.rehearsal.shown.html import html
+from flask_branches.rehearsal.shown.markdown import markdown
 from flask_branches.rehearsal.shown.words import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask_branches.rehearsal.report import Report
 
 
@@ -87,6 +93,15 @@ def test_a_failure_says_what_was_done() -> None:
         "      Committed before: 2b3c4d5e6f70.\n"
     ) in text
     assert "The branch rehearsal-3f9a is kept; main was not touched." in text
+
+
+@pytest.mark.parametrize("form", [_shown, markdown, html])
+def test_an_error_that_is_the_reason_is_said_once(form: Callable[[Report], str]) -> None:
+    """Nobody reads the same sentence twice, unless it has lines that a list would lose."""
+    report = REPORTS["never_begun"]
+    assert form(report).count("disappeared") == 1
+    lines = replace(report, reasons=("a\ndisappeared",), failure=Failure("a\ndisappeared"))
+    assert form(lines).count("disappeared") == 2
 
 
 def test_a_shared_transaction_is_said() -> None:

@@ -21,7 +21,7 @@ def details(number: int, revision: Revision) -> str:
     parts = [*_statements(revision), *_locks(revision), *_sizes(revision), *_undo(revision)]
     if not parts:
         return ""
-    return folded(f"{number}. {findings.name(revision)}: {clipped(revision.title, 120)}", "\n\n".join(parts))
+    return folded(f"{number}. {findings.name(revision)}: {clipped(findings.title(revision), 120)}", "\n\n".join(parts))
 
 
 def _statements(revision: Revision) -> Iterator[str]:

@@ -64,6 +64,13 @@ def headline(report: Report) -> str:
     return f"{number} of {one_line(report.application)}, rehearsed {where}, ran for {duration(report.took)}."
 
 
+def error(report: Report) -> str:
+    """What went wrong; empty where the reasons say all of it."""
+    if report.failure is None or (report.failure.error in report.reasons and "\n" not in report.failure.error):
+        return ""
+    return report.failure.error
+
+
 def outcome(report: Report) -> str:
     """What has become of the branch, and of the parent."""
     branch = one_line(report.branch)
@@ -82,6 +89,11 @@ def limits(report: Report) -> str:
 def name(revision: Revision) -> str:
     """A revision's name, with its database where the application has several."""
     return one_line(revision.id if revision.database is None else f"{revision.id} ({revision.database})")
+
+
+def title(revision: Revision) -> str:
+    """What a revision says that it does, or its name."""
+    return one_line(revision.title).rstrip(".") or name(revision)
 
 
 def waits(blocking: Blocking) -> str:

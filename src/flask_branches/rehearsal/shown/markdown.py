@@ -70,12 +70,14 @@ def _failure(report: Report) -> str:
     if failure is None:
         return ""
     about = "" if failure.revision is None else f" in {code(failure.revision)}"
-    parts = [f"**What failed**{about}", fenced(clipped(failure.error, 2_000))]
+    parts = [f"**What failed**{about}"]
+    if error := findings.error(report):
+        parts.append(fenced(clipped(error, 2_000)))
     if failure.statement is not None:
         parts.append(fenced(clipped(failure.statement, 2_000), "sql"))
     if failure.done:
         parts.append(f"Committed before: {', '.join(code(each) for each in failure.done[:_REVISIONS])}.")
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) if len(parts) > 1 or about else ""
 
 
 def _revisions(report: Report) -> str:
@@ -92,7 +94,7 @@ def _row(number: int, revision: Revision) -> tuple[str, ...]:
     rewritten = sum(each.before for each in revision.rewrites if not each.truncated)
     read = max((each.longest_read for each in revision.blocking), default=0)
     write = max((each.longest_write for each in revision.blocking), default=0)
-    name = f"{code(findings.name(revision), is_cell=True)} {cell(clipped(revision.title, 120))}"
+    name = f"{code(findings.name(revision), is_cell=True)} {cell(clipped(findings.title(revision), 120))}"
     return (
         str(number),
         f"{name} **failed**" if revision.failed else name,

@@ -34,7 +34,7 @@ def show(report: Report, console: Console) -> None:
     out.line(findings.headline(report))
     out.items("!!", report.reasons, "red")
     if report.failure is not None:
-        _show_failure(report.failure, out)
+        _show_failure(report.failure, findings.error(report), out)
     for number, revision in enumerate(report.revisions, 1):
         _show_revision(number, revision, report, out)
     if report.shared_transaction:
@@ -84,11 +84,13 @@ class _Output:
         self._console.print(grid)
 
 
-def _show_failure(failure: Failure, out: _Output) -> None:
-    out.section("What failed" if failure.revision is None else f"What failed: {failure.revision}")
+def _show_failure(failure: Failure, error: str, out: _Output) -> None:
+    if failure.statement is not None or error or failure.done:
+        out.section("What failed" if failure.revision is None else f"What failed: {failure.revision}")
     if failure.statement is not None:
         out.line(clipped(one_line(failure.statement), 600), indent=1)
-    out.line(failure.error, "red", indent=1)
+    if error:
+        out.line(error, "red", indent=1)
     if failure.done:
         out.line(f"Committed before: {', '.join(failure.done)}.", indent=1)
 
@@ -100,7 +102,9 @@ def _show_revision(number: int, revision: Revision, report: Report, out: _Output
     brief = len(report.revisions) >= _MANY and not noticed
     if number == 1 or not brief:
         out.gap()
-    out.line(f"{number}. {findings.name(revision)}, {revision.title}: {duration(revision.span.length)}", "bold")
+    out.line(
+        f"{number}. {findings.name(revision)}, {findings.title(revision)}: {duration(revision.span.length)}", "bold"
+    )
     for each in noticed:
         out.item(_MARKS[each.severity], each.text, _STYLES[each.severity])
     if not brief:

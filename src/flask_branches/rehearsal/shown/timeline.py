@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LANES = 14
 _STATEMENTS = 3
 _READABLE = 14.0
-_NUMBER = 6.0
+_NUMBER = 8.0
 
 Who = Literal["readers", "writers", "migrations"]
 
@@ -122,8 +122,8 @@ def _bands(report: Report, line: Scale) -> Iterable[Band]:
         has_room = (left + right) / 2 - numbered >= _NUMBER
         numbered = (left + right) / 2 if has_room else numbered
         took = duration(each.span.length)
-        title = f"{findings.name(each)}, {one_line(each.title)}, {took}"
-        name = f"{one_line(each.title) or findings.name(each)}, {took}"
+        name = f"{findings.title(each)}, {took}"
+        title = f"{findings.name(each)}, {name}"
         yield Band(number, name, title, left, right - left, is_widened(each.span, line.moments[-1]), has_room)
 
 
