@@ -215,7 +215,9 @@ class Course:
         cast("Run", self._run).changes.add(changes)
 
     def _look_at_rows(self) -> None:
-        if self.looks is not None and self._dirty:
+        if self.looks is not None and self.observer is not None and self._dirty:
+            if self.in_transaction:  # which may be shorter than the time between two glances
+                self.observer.glance(settled=True)
             cast("Run", self._run).changes.add(self._look())
 
     def _look(self, *, concurrently: bool = False) -> Changes:
