@@ -116,16 +116,19 @@ def columns(connection: Connection, keep: str = ALEMBIC) -> dict[str, set[str]]:
     return {each.name: set(each.columns) for each in _tables(connection, keep)}
 
 
-def digest(connection: Connection, tables: Iterable[str], affordable: int = 2_000_000) -> dict[str, Content | None]:
+def digest(
+    connection: Connection, tables: Iterable[str], affordable: int = 2_000_000, keep: str = ALEMBIC
+) -> dict[str, Content | None]:
     """What tables hold, told so that :func:`lost` can compare it; None for a table that is too large, or out of reach.
 
     Args:
         connection: to the database, in autocommit.
         tables: their names, as :func:`count` has them; what is not there is not in the answer either.
         affordable: how many rows may be read of all of them together, the smallest first.
+        keep: the table that is left out, which holds the revision.
     """
     wanted = set(tables)
-    found = [each for each in _tables(connection) if each.name in wanted]
+    found = [each for each in _tables(connection, keep) if each.name in wanted]
     readable = _within(found, affordable)
     look = _content_of_sqlite if connection.dialect.name == "sqlite" else _content
     return {each.name: look(connection, each) if each.name in readable else None for each in found}
@@ -169,7 +172,7 @@ def _many(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _tables(connection: Connection, keep: str = ALEMBIC) -> list[_Table]:
+def _tables(connection: Connection, keep: str) -> list[_Table]:
     if connection.dialect.name == "sqlite":
         return _tables_of_sqlite(connection, keep)
     found: dict[str, _Table] = {}

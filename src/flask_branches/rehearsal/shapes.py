@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from flask_branches import schema
-from flask_branches.emptying import ALEMBIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _TABLE = re.compile(r"((UNLOGGED|FOREIGN) )*TABLE ")
-_REVISIONS = re.compile(rf"TABLE (\S+\.)?{ALEMBIC}\b")
 _EXTENSION = "EXTENSION "
 _INDENT = "    "
 _RULE = re.compile(r"(CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b", re.IGNORECASE)
@@ -43,6 +41,10 @@ class _Shape:
     """Columns and constraints, by what their table is introduced with."""
     others: list[str] = field(default_factory=list)
 
+    def without(self, hidden: str) -> Self:
+        self.tables = {table: inside for table, inside in self.tables.items() if _plain(table) != hidden}
+        return self
+
     def lines(self) -> Iterator[str]:
         for table, inside in self.tables.items():
             yield table
@@ -50,20 +52,20 @@ class _Shape:
         yield from self.others
 
 
-def compare(expected: str, seen: str, *, is_sqlite: bool, name: str | None = None) -> Comparison:
+def compare(expected: str, seen: str, *, is_sqlite: bool, hidden: str, name: str | None = None) -> Comparison:
     """Hold a schema, as :func:`flask_branches.schema.dump` has it, against what it should be.
 
-    The table that holds the revision counts for nothing, since Alembic never takes it away; nor does an extension that
-    stays, since others may use it.
+    An extension that stays counts for nothing, since others may use it.
 
     Args:
         expected: what it should be.
         seen: what it is.
         is_sqlite: whether they are statements of SQLite's.
+        hidden: the table that holds the revision, which Alembic never takes away.
         name: which database it is, where there are several.
     """
     read = _of_sqlite if is_sqlite else _of_postgres
-    old, new = read(expected), read(seen)
+    old, new = (read(text).without(hidden) for text in (expected, seen))
     stays = [line for line in new.others if line.startswith(_EXTENSION) and line not in old.others]
     new.others = [line for line in new.others if line not in stays]
     besides = [f"the columns of {_named(table)} come in another order" for table in _moved(old, new)]
@@ -84,15 +86,18 @@ def _named(table: str) -> str:
     return _TABLE.sub("", table).partition(" ")[0]
 
 
+def _plain(table: str) -> str:
+    """A table's name without its schema and its quotes."""
+    return _named(table).rpartition(".")[2].strip('"')
+
+
 def _of_postgres(text: str) -> _Shape:
     """The tables come first; whatever is indented further on is part of a function."""
     shape = _Shape()
     inside: list[str] | None = []
     for line in text.splitlines():
         if inside is not None and _TABLE.match(line):
-            inside = []
-            if not _REVISIONS.match(line):
-                shape.tables[line] = inside
+            inside = shape.tables[line] = []
         elif inside is not None and line.startswith(_INDENT):
             inside.append(line)
         else:
@@ -111,8 +116,7 @@ def _of_sqlite(text: str) -> _Shape:
         begin = words.index("(")
         items, rest = _items(words[begin + 1 :])
         head = _joined(["TABLE", *words[2:begin], *rest])
-        if not _REVISIONS.match(head):
-            shape.tables[head] = [f"{_INDENT}{_joined(each)}" for each in items]
+        shape.tables[head] = [f"{_INDENT}{_joined(each)}" for each in items]
     return shape
 
 

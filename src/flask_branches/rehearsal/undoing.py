@@ -35,14 +35,13 @@ _FINAL = re.compile(
     r"|(downgrade|revert)\w* (is|are) not (supported|possible|implemented)|one.way",
     re.IGNORECASE,
 )
-_UNSEEN = "it was undone, but what the schema was before could not be seen, since one transaction ran several revisions"
 _NOTHING = "its downgrade changes nothing"
 
 
 def round_trip(
     migrations: Migrations,
     revisions: Sequence[Script],
-    schemas: Sequence[Schema | None],
+    schemas: Sequence[Schema],
     tables: Mapping[str, Tables],
     connect: Connect,
     *,
@@ -56,8 +55,7 @@ def round_trip(
     Args:
         migrations: of an application that is at work on the branch, which is at the newest of the revisions.
         revisions: in the order in which they were run.
-        schemas: by bind key, as :func:`flask_branches.schema.dump` has it: before the first revision, and after each;
-            None where it could not be seen, since one transaction ran several. The first and the last are known.
+        schemas: by bind key, as :func:`flask_branches.schema.dump` has it: before the first revision, and after each.
         tables: by revision and by bind key, the names of those that a revision has written to, as reports have them.
         connect: gives a connection in autocommit to the database of a bind key, for a block.
         contents: by revision and by bind key, what tables held before it was run, as :func:`rows.digest` has it: what
@@ -66,7 +64,7 @@ def round_trip(
     Raises:
         DatabaseFailed: where the branch is out of reach.
     """
-    trip = _Trip(migrations, revisions, list(schemas), tables, connect, contents or {})
+    trip = _Trip(migrations, revisions, schemas, tables, connect, contents or {})
     lowest = trip.undo_all()
     trip.redo_from(lowest)
     return trip.found
@@ -76,7 +74,7 @@ def round_trip(
 class _Trip:
     migrations: Migrations
     revisions: Sequence[Script]
-    schemas: list[Schema | None]
+    schemas: Sequence[Schema]
     tables: Mapping[str, Tables]
     connect: Connect
     contents: Mapping[str, Contents]
@@ -88,17 +86,14 @@ class _Trip:
         """Undo one after the other, and give the position of the first to be done again."""
         self.found = {each.revision: Undo("not tried") for each in self.revisions}
         told: Told = set()
-        together: list[str] = []
         for at in reversed(range(len(self.revisions))):
             script = self.revisions[at]
             refused = self._undone(script)
             if refused is not None:
                 self.found[script.revision] = refused
-                self.found |= {each: _with(self.found[each], _UNSEEN) for each in together}
                 return self._stopped(at + 1)
+            self.found[script.revision] = self._judged(at)
             self._tell_lost(script.revision, self.contents.get(script.revision, {}), told)
-            together.append(script.revision)
-            together = self._judged(at, together)
             if self.found[script.revision].state == "differs":
                 return at
         return 0
@@ -151,41 +146,31 @@ class _Trip:
         self._leave(at, below)
         return len(self.revisions)
 
-    def _judged(self, at: int, together: list[str]) -> list[str]:
-        """Hold the schema against the one before; give back those of which that is not known yet."""
+    def _judged(self, at: int) -> Undo:
+        """Hold the schema against the one that there was before."""
         seen = self._look()
-        if self.schemas[at] is None:
-            self.schemas[at] = seen
-            return together
         diff, besides = self._difference(at, seen)
-        details = []
-        if diff and not self._difference(at + len(together), seen)[0]:
-            details.append(_NOTHING)
-        if not diff and self._changes_no_row(at, together):
-            details.append(f"{_NOTHING}: what it did to rows stays")
-        if len(together) > 1:
-            details.append(f"seen for {', '.join(reversed(together))} together, since one transaction ran them")
-        for each in together:
-            undo = _with(self.found[each], *details, *besides)
-            self.found[each] = replace(undo, state="differs" if diff else "same", diff=diff)
-        return []
+        undo = _with(Undo("differs" if diff else "same", diff=diff), *besides)
+        if diff and not self._difference(at + 1, seen)[0]:
+            return _with(undo, _NOTHING)
+        if not diff and self._changes_no_row(at):
+            return _with(undo, f"{_NOTHING}: what it did to rows stays")
+        return undo
 
-    def _changes_no_row(self, at: int, together: list[str]) -> bool:
-        """Whether one that leaves the schema alone, and has touched rows, has a downgrade that leaves those alone."""
-        revision, *others = together
-        schemas = self.schemas[at], self.schemas[at + 1]
-        touched = [content for each in self.held[revision].values() for content in each.values()]
-        if others or schemas[0] != schemas[1] or not touched or None in touched:
+    def _changes_no_row(self, at: int) -> bool:
+        """Whether one that leaves the schema alone, and writes to rows, has a downgrade that leaves those alone."""
+        held = self.held[self.revisions[at].revision]
+        written = [content for each in held.values() for content in each.values()]
+        if self.schemas[at] != self.schemas[at + 1] or not written or None in written:
             return False
-        return self._contents(self.held[revision]) == self.held[revision]
+        return self._contents(held) == held
 
     def _difference(self, at: int, seen: Schema) -> tuple[str, list[str]]:
         """In what the schemas differ from those of a position, and what does not matter of it."""
-        expected = self.schemas[at]
-        assert expected is not None  # noqa: S101  for mypy: what could not be seen at first has been seen on the way down
+        expected, hidden = self.schemas[at], self.migrations.version_table
         names = {key: key or MAIN if len(expected) > 1 else None for key in expected}
         found = [
-            shapes.compare(expected[key], seen[key], is_sqlite=self._is_sqlite(key), name=name)
+            shapes.compare(expected[key], seen[key], is_sqlite=self._is_sqlite(key), hidden=hidden, name=name)
             for key, name in names.items()
         ]
         return "".join(each.diff for each in found), [text for each in found for text in each.besides]
@@ -211,12 +196,12 @@ class _Trip:
         found = {}
         for key, names in tables.items():
             with self.connect(key) as connection:
-                found[key] = rows.digest(connection, names)
+                found[key] = rows.digest(connection, names, keep=self.migrations.version_table)
         return found
 
     def _look(self) -> Schema:
         found = {}
-        for key in self.schemas[0] or ():
+        for key in self.schemas[0]:
             with self.connect(key) as connection:
                 found[key] = schema.dump(connection)
         return found
