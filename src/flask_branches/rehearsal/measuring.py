@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+    from flask_branches.rehearsal.catalog import Relation
     from flask_branches.rehearsal.course import Course
     from flask_branches.rehearsal.rows import Counted
 
@@ -40,6 +41,8 @@ class Thing:
     """Bytes; None where the database does not say."""
     rows: Counted | None = None
     columns: Mapping[Key, str] = field(default_factory=dict)
+    mark: tuple[object, ...] | None = None
+    """Another one whenever its rows have changed; None where nobody tells."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Meter:
         self._counts = counts
         self._pid: int | None = None
         self.states = [self._state(connection)]
+        self.contents: list[dict[str, rows.Content | None]] = []
+        """What tables hold at each of these moments, as far as it can be read in reasonable time."""
         self.measured: list[Measured] = []
 
     def begin(self, pid: int) -> None:
@@ -80,26 +85,43 @@ class Meter:
         self._pid = pid
         self.states[0] = replace(self.states[0], log=self._log(), own_log=self._own_log())
 
+    def digest(self) -> None:
+        """Remember what tables hold, to see what the way back does not bring back."""
+        self.contents = [rows.digest(self.connection, rows.columns(self.connection))]
+
     def measure(self, course: Course) -> None:
         """Measure what the revision that has just ended has left.
 
         Where its transaction goes on, its own session alone can see that; what is locked for it is left out.
         """
         if not course.in_transaction:
-            self._note(self._state(self.connection))
+            self._note(self.connection, self._state(self.connection))
             return
         observer = course.observer
         before = observer.aside() if observer is not None else set()
-        self._note(self._state(course.connection, inside=True))
+        self._note(course.connection, self._state(course.connection, inside=True))
         if observer is not None:
             observer.ignore(observer.aside() - before)
 
-    def _note(self, now: State) -> None:
+    def _note(self, connection: Connection, now: State) -> None:
         before = self.states[-1]
         self.states.append(now)
         growth = tuple(sorted(_growth(before, now), key=lambda each: each.object))
         counts = tuple(sorted(_rows(before, now), key=lambda each: each.table))
+        if self.contents:
+            self._digest_again(connection, before, now)
         self.measured.append(Measured(_wal(before, now), growth, counts))
+
+    def _digest_again(self, connection: Connection, before: State, now: State) -> None:
+        """Read what the latest revision has written to; the rest is as it was."""
+        same = {
+            each.name
+            for key, each in now.things.items()
+            if each.mark is not None and key in before.things and before.things[key].mark == each.mark
+        }
+        tables = set(rows.columns(connection))
+        kept = {name: held for name, held in self.contents[-1].items() if name in same & tables}
+        self.contents.append(kept | rows.digest(connection, tables - kept.keys()))
 
     def _state(self, connection: Connection, *, inside: bool = False) -> State:
         counted = rows.count(connection) if self._counts else {}
@@ -155,10 +177,17 @@ def _of_postgres(connection: Connection, counted: Mapping[str, Counted], hidden:
     finally:
         cursor.close()
     return {
-        oid: Thing(each.name, each.kind, sizes.get(oid), counted.get(each.name), columns.get(oid, {}))
+        oid: Thing(each.name, each.kind, sizes.get(oid), counted.get(each.name), columns.get(oid, {}), _mark(each))
         for oid, each in there.by_oid.items()
         if (oid in sizes or each.name in counted) and not each.name.startswith("pg_toast.")
     }
+
+
+def _mark(relation: Relation) -> tuple[object, ...] | None:
+    """The rows of a partitioned table are in others."""
+    if relation.letter != "r":
+        return None
+    return (relation.name, relation.file, relation.inserted, relation.updated, relation.deleted)
 
 
 def _of_sqlite(connection: Connection, counted: Mapping[str, Counted], hidden: str) -> dict[Key, Thing]:

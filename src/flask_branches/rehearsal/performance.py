@@ -36,19 +36,23 @@ class Performance:
         grounds: where.
         timeout: how long it may take.
         counts: whether rows are counted.
+        undo: whether the revisions are to be undone later.
     """
 
-    def __init__(self, migrations: Migrations, grounds: Grounds, *, timeout: timedelta, counts: bool) -> None:
+    def __init__(
+        self, migrations: Migrations, grounds: Grounds, *, timeout: timedelta, counts: bool, undo: bool
+    ) -> None:
         self.clock = Clock()
         self.meters: dict[str | None, Meter] = {}
         self.failure: Failure | None = None
         self.took = 0.0
         self.server = ""
         self._interrupted = False
-        self._migrations = migrations
-        self._grounds = grounds
+        self.migrations = migrations
+        self.grounds = grounds
         self._timeout = timeout
         self._counts = counts
+        self._undo = undo
         self.watch = Watch(migrations, self.clock, self._observe, self._measure)
 
     @property
@@ -58,15 +62,17 @@ class Performance:
 
     def run(self, to: str) -> None:
         """Run them; what goes wrong is in :attr:`failure` afterwards."""
-        hidden = self._migrations.version_table
-        for key in self._grounds.keys:
-            self.meters[key] = Meter(self._grounds.connect(key), hidden, counts=self._counts)
+        hidden = self.migrations.version_table
+        for key in self.grounds.keys:
+            self.meters[key] = Meter(self.grounds.connect(key), hidden, counts=self._counts)
+            if self._undo:
+                self.meters[key].digest()
         self.server = server_of(self.meters[None].connection)
         with self.watch.listening():
             began = self.clock.now()
             try:
                 with within(self._timeout.total_seconds(), self._interrupt):
-                    self._migrations.upgrade(to, self.watch)
+                    self.migrations.upgrade(to, self.watch)
             except (Exception, Overdue) as error:  # noqa: BLE001  migrations are others' code, and may raise anything
                 self.failure = self._failed(error)
             self.took = self.clock.now() - began
@@ -75,11 +81,11 @@ class Performance:
         if course.connection.dialect.name != "postgresql":
             return
         self.meters[course.key].begin(pid_of(course.driver))
-        looking = self._grounds.connect(course.key)
+        looking = self.grounds.connect(course.key)
         cursor = looking.connection.cursor()
-        looks = Looks(cursor, self._migrations.version_table)
+        looks = Looks(cursor, self.migrations.version_table)
         activity = Activity()
-        prober = Prober(self._grounds.connect(course.key), self.clock)
+        prober = Prober(self.grounds.connect(course.key), self.clock)
         observer = Observer(
             looking,
             pid_of(course.driver),

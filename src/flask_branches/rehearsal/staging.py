@@ -129,7 +129,7 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
     started = datetime.now(UTC)
     current = migrations.current()
     pending = migrations.pending(current.get(None, ()), plan.to)
-    performance = Performance(migrations, grounds, timeout=plan.timeout, counts=plan.counts)
+    performance = Performance(migrations, grounds, timeout=plan.timeout, counts=plan.counts, undo=plan.undo)
     performance.run(plan.to)
     report = Report(
         application=migrations.app.name,
@@ -154,6 +154,8 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
         report = replace(report, warnings=(*report.warnings, f"Nothing is pending: the database is at {at}."))
     if report.failure is None:
         report = aftermath.with_old_tests(report, plan, grounds)
+        scripts = [each.revision for each in pending]
+        report = aftermath.with_undo(report, plan, performance, scripts)
     report = replace(report, advice=advise(report))
     verdict, reasons = judged(report)
     return replace(report, verdict=verdict, reasons=reasons)

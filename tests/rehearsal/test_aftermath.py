@@ -1,0 +1,99 @@
+"""What comes after the migrations, as a whole rehearsal has it: the way back and forth, and the models."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.branches.worlds import SQLITE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.rehearsal.histories import History
+
+ADD = "op.execute('ALTER TABLE note ADD COLUMN stars INT')"
+DROP = "op.execute('ALTER TABLE note DROP COLUMN stars')"
+TABLE = "note" if SQLITE else "public.note"
+
+
+def test_each_revision_is_undone_and_done_again(history: History) -> None:
+    """What does not come back is named; a missing downgrade keeps nobody from deploying."""
+    history.add(
+        "op.execute('ALTER TABLE note ADD COLUMN stars INT')", "op.execute('ALTER TABLE note DROP COLUMN stars')"
+    )
+    history.add("op.execute('UPDATE note SET stars = 5')", "pass")
+
+    report = history.rehearse(undo=True)
+
+    first, second = (each.undo for each in report.revisions)
+    assert (first.state, second.state) == ("same", "same")
+    assert report.verdict == "safe"
+
+
+def test_what_a_downgrade_does_not_bring_back_is_named(history: History) -> None:
+    """A column comes back without its values."""
+    history.add(
+        "op.execute('ALTER TABLE note ADD COLUMN stars INT'); op.execute('UPDATE note SET stars = 5')",
+        "op.execute('ALTER TABLE note DROP COLUMN stars')",
+    )
+    history.add("op.execute('DELETE FROM note')", "pass")
+
+    report = history.rehearse(undo=True)
+
+    assert report.revisions[1].undo.lost == (f"{TABLE}: 2 rows",)
+
+
+def test_a_missing_downgrade_is_a_warning(history: History) -> None:
+    """The verdict does not depend on it."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')", "raise NotImplementedError('no way back')")
+
+    report = history.rehearse(undo=True)
+
+    undo = report.revisions[0].undo
+    assert (undo.state, undo.detail) == ("missing", "NotImplementedError: no way back")
+    assert report.verdict == "safe"
+
+
+@pytest.mark.skipif(SQLITE, reason="a shared transaction needs DDL that is part of one")
+def test_revisions_of_one_transaction_are_undone_one_by_one(make_history: Callable[..., History]) -> None:
+    """The session itself has seen each schema in between."""
+    history = make_history(per_migration=False)
+    history.add(
+        "op.execute('ALTER TABLE note ADD COLUMN stars INT')", "op.execute('ALTER TABLE note DROP COLUMN stars')"
+    )
+    history.add("op.execute('ALTER TABLE note ADD COLUMN more INT')", "pass")
+
+    report = history.rehearse(undo=True)
+
+    assert [each.undo.state for each in report.revisions] == ["not tried", "differs"]
+    assert "its downgrade changes nothing" in report.revisions[1].undo.detail
+
+
+@pytest.mark.skipif(SQLITE, reason="a rule of Postgres'")
+def test_a_way_back_that_does_not_end_is_left(history: History) -> None:
+    """When time is up; the report is there all the same."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')", "op.execute('SELECT pg_sleep(600)')")
+
+    began = time.monotonic()
+    report = history.rehearse(undo=True, timeout="1s")
+
+    assert report.failure is None
+    assert report.revisions[0].undo.state == "failed"
+    assert "cancel" in report.revisions[0].undo.detail
+    assert time.monotonic() - began < 60
+    assert history.world.branches.list() == []
+
+
+def test_a_kept_branch_is_at_its_target(history: History) -> None:
+    """Having been undone and done again; where that fails, it is said where it is."""
+    history.add(
+        "op.execute('ALTER TABLE note ADD COLUMN stars INT')", "op.execute('ALTER TABLE note DROP COLUMN stars')"
+    )
+    assert history.rehearse(undo=True, keep=True).warnings == ()
+
+    history.add("op.execute('ALTER TABLE note ADD COLUMN more INT')", "pass")
+    report = history.rehearse(undo=True, keep=True)
+
+    assert [each for each in report.warnings if "is at r1" in each]
