@@ -57,6 +57,13 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path)
     assert str(caught.value) == f"The report {str(path)!r} cannot be written: File name too long. Name another file."
 
 
+def test_a_link_to_nowhere_is_no_place(tmp_path: Path) -> None:
+    """What only writing finds out is the same error."""
+    (tmp_path / "a.md").symlink_to(tmp_path / "none" / "b.md")
+    with pytest.raises(InvalidValue, match=r"a\.md' cannot be written: No such file or directory\. Name"):
+        write(safe(), tmp_path / "a.md")
+
+
 @pytest.mark.parametrize("ending", ["html", "md", "json"])
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_report_can_be_written(name: str, ending: str, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_table_has_the_revisions() -> None:
         "- ⛔ Rewrites public.note and 1 index of it, 412 MB, over the limit of 100 MB.",
         "- ⚠️ Has no downgrade.",
         (
-            "**Create it CONCURRENTLY, in a revision with an autocommit block.**"
+            "waiting for 3.5 s.** Create it CONCURRENTLY, in a revision with an autocommit block."
             " [source](<https://www.postgresql.org/docs/current/sql-createindex.html>)"
         ),
         "⛔ **The models and the migrated schema differ in 2 places.**",

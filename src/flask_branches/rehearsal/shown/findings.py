@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Difference,
         Index,
         Limits,
+        OldTests,
         Report,
         Revision,
         Rewrite,
@@ -135,13 +136,11 @@ def only(difference: Difference) -> str:
     return f"Only in the {difference.where}: {one_line(difference.text)}"
 
 
-def old_code(report: Report) -> str:
+def old_code(tests: OldTests) -> str:
     """Whether the previous release works on the migrated schema."""
-    if report.old_tests is None:
-        return ""
-    took, status = duration(report.old_tests.took), report.old_tests.status
-    if status:
-        return f"The previous release's tests fail on the migrated branch: status {status}, after {took}."
+    took = duration(tests.took)
+    if tests.status:
+        return f"The previous release's tests fail on the migrated branch: status {tests.status}, after {took}."
     return f"The previous release's tests pass on the migrated branch, in {took}."
 
 

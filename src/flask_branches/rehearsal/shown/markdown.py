@@ -128,7 +128,7 @@ def _advice(report: Report) -> str:
     for each in report.advice[:_REASONS]:
         about = "" if each.revision is None else f"{code(each.revision)}: "
         seen, remedy = prose(clipped(each.seen, 400)), prose(clipped(each.remedy, 400))
-        lines.append(f"- {_MARKS[each.severity]} {about}{seen} **{remedy}** {web(each.source)}")
+        lines.append(f"- {_MARKS[each.severity]} {about}**{seen}** {remedy} {web(each.source)}")
     return "**What would avoid it**\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -143,7 +143,7 @@ def _drift(report: Report) -> str:
 def _old_tests(report: Report) -> Iterator[str]:
     if report.old_tests is None:
         return
-    said = findings.old_code(report)
+    said = findings.old_code(report.old_tests)
     if not report.old_tests.status:
         yield f"✅ {said}"
         return

@@ -42,7 +42,7 @@ def show(report: Report, console: Console) -> None:
         out.items("!", ["One transaction ran several revisions: every lock is held until its end."])
     _show_schema(report, out)
     if report.old_tests is not None:
-        _show_old_tests(report.old_tests, findings.old_code(report), out)
+        _show_old_tests(report.old_tests, out)
     _show_advice(report, out)
     _show_rest(report, out)
 
@@ -136,8 +136,8 @@ def _show_schema(report: Report, out: _Output) -> None:
         out.items("-", [f"And {len(differences) - 20} places more."])
 
 
-def _show_old_tests(tests: OldTests, said: str, out: _Output) -> None:
-    out.section(said)
+def _show_old_tests(tests: OldTests, out: _Output) -> None:
+    out.section(findings.old_code(tests))
     if tests.status:
         for line in clean(tests.output).rstrip().split("\n")[-12:]:
             out.line(line, indent=1)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LANES = 14
 _STATEMENTS = 3
 _READABLE = 14.0
+_LABEL = 120
 _NUMBER = 8.0
 
 Who = Literal["readers", "writers", "migrations"]
@@ -154,7 +155,7 @@ def _statements(report: Report, line: Scale) -> tuple[tuple[Bar, ...], ...]:
 def _statement(stretch: Stretch) -> Bar:
     repeated = f"{stretch.times:,}x " if stretch.times > 1 else ""
     title = f"{repeated}{clipped(stretch.text, 200)}, {duration(stretch.longest)}"
-    label = f"{repeated}{clipped(stretch.text, 80)}" if stretch.width >= _READABLE else ""
+    label = f"{repeated}{stretch.text[:_LABEL]}" if stretch.width >= _READABLE else ""
     return Bar(stretch.left, stretch.width, stretch.longest, label, "inside", title)
 
 
