@@ -59,7 +59,7 @@ def test_lost_rows_are_one(history: History, rehearse: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--max-lock", "100"), "readers of public.note wait up to"),
+        (("--max-lock", "100"), "readers and writers of public.note wait up to"),
         (("--max-rewrite", "1kB"), "r1 rewrites public.note"),
     ],
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_branches.rehearsal.report import Advice
-from flask_branches.rehearsal.shown.words import duration, listed, size
+from flask_branches.rehearsal.shown.words import clipped, duration, listed, one_line, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from flask_branches.rehearsal.report import Blocking, Report, Revision, Severity
+    from flask_branches.rehearsal.report import Blocking, Report, Revision, Severity, Statement
 
 _DOCS = "https://www.postgresql.org/docs/current"
 _ALTER = f"{_DOCS}/sql-altertable.html#SQL-ALTERTABLE-NOTES"
@@ -26,15 +26,19 @@ _PER_MIGRATION = (
 _SHORT = 50
 """Milliseconds that nobody minds: a shorter lock is worth no advice but the one on lock_timeout."""
 _MANY_ROWS = 10_000
+_AT_ONCE = 1
+"""Milliseconds between a statement and its lock."""
+_BEGINNING = 60
 
 
 def advise(report: Report) -> tuple[Advice, ...]:
     """All advice there is on what a rehearsal on Postgres has seen, the most dangerous first."""
     found = [each for revision in report.revisions for each in _on(revision, report)]
+    first = report.blocking[0] if report.blocking else None
     if report.shared_transaction:
         found.append(
             Advice(
-                _severity(report.blocking, report),
+                _severity(first, first.longest_write if first else 0, report),
                 None,
                 "One transaction ran several revisions, so that each lock was held until the last of them had ended.",
                 "Give context.configure in env.py transaction_per_migration=True.",
@@ -57,6 +61,7 @@ def advise(report: Report) -> tuple[Advice, ...]:
 
 
 def _on(revision: Revision, report: Report) -> Iterator[Advice]:
+    yield from _held_for_others(revision, report)
     yield from _rewritten(revision, report)
     yield from _indexed(revision, report)
     yield from _validated(revision, report)
@@ -65,11 +70,32 @@ def _on(revision: Revision, report: Report) -> Iterator[Advice]:
     yield from _invalid(revision)
 
 
+def _held_for_others(revision: Revision, report: Report) -> Iterator[Advice]:
+    """A lock that is held while other statements do what does not need it."""
+    for lock in revision.locks:
+        if not lock.existed or lock.blocks not in {"writes", "reads and writes"} or lock.object != lock.table:
+            continue
+        span = max(lock.spans, key=lambda each: each.length)
+        taking = [each for each in revision.statements if each.began <= span.began + _AT_ONCE <= each.ended + _AT_ONCE]
+        later = [each for each in revision.statements if span.began < each.began <= span.ended]
+        slow = max(later, key=lambda each: each.took, default=None)
+        if taking and slow is not None and slow.took > max(span.length / 2, report.limits.max_lock):
+            yield Advice(
+                "danger",
+                revision.id,
+                f"{_said(taking[-1])} locked {lock.table}, and the lock was held for {duration(span.length)}: "
+                f"{_said(slow)} took {duration(slow.took)} of them.",
+                "A lock is held until its transaction ends: give what takes long a revision of its own, before or "
+                "after the one that locks the table.",
+                _LOCKS,
+            )
+
+
 def _rewritten(revision: Revision, report: Report) -> Iterator[Advice]:
     for each in revision.rewrites:
-        waits = _wait(revision, each.table)
         if each.truncated:
             continue
+        waits, took = _wait(revision, each.table), _took(revision, f"rewrites {each.object}")
         if each.kind == "index":
             remedy, source = "REINDEX … CONCURRENTLY, in an autocommit_block, keeps nobody waiting.", _REINDEX
         else:
@@ -79,9 +105,9 @@ def _rewritten(revision: Revision, report: Report) -> Iterator[Advice]:
             )
             source = _ALTER
         yield Advice(
-            _severity([waits] if waits else [], report),
+            _severity(waits, took, report),
             revision.id,
-            f"{each.object} ({size(each.before)}) was rewritten{_kept_out(waits)}.",
+            f"{each.object} ({size(each.before)}) was rewritten{_kept_out(waits, took)}.",
             remedy,
             source,
         )
@@ -89,13 +115,13 @@ def _rewritten(revision: Revision, report: Report) -> Iterator[Advice]:
 
 def _indexed(revision: Revision, report: Report) -> Iterator[Advice]:
     for each in revision.indexes:
-        waits = _wait(revision, each.table)
+        waits, took = _wait(revision, each.table), _took(revision, f"builds {each.name} on {each.table}")
         rewritten = any(other.table == each.table for other in revision.rewrites)
-        if waits is not None and not each.concurrently and waits.longest_write > _SHORT and not rewritten:
+        if waits is not None and not each.concurrently and took > _SHORT and not rewritten:
             yield Advice(
-                _severity([waits], report),
+                _severity(waits, took, report),
                 revision.id,
-                f"{each.name} ({size(each.size)}) was built on {each.table}{_kept_out(waits)}.",
+                f"{each.name} ({size(each.size)}) was built on {each.table}{_kept_out(waits, took)}.",
                 "Build it with postgresql_concurrently=True inside of op.get_context().autocommit_block(); make a "
                 "constraint of it afterwards with ADD CONSTRAINT … USING INDEX.",
                 _INDEX,
@@ -104,13 +130,13 @@ def _indexed(revision: Revision, report: Report) -> Iterator[Advice]:
 
 def _validated(revision: Revision, report: Report) -> Iterator[Advice]:
     for each in revision.validations:
-        waits = _wait(revision, each.table)
-        if waits is not None and waits.longest_write > _SHORT:
+        waits, took = _wait(revision, each.table), _took(revision, f"rows of {each.table}")
+        if waits is not None and took > _SHORT:
             yield Advice(
-                _severity([waits], report),
+                _severity(waits, took, report),
                 revision.id,
                 f"All of {each.table} ({each.rows:,} rows) was read to see that {each.constraint} holds"
-                f"{_kept_out(waits)}.",
+                f"{_kept_out(waits, took)}.",
                 "Add the constraint NOT VALID, and VALIDATE it in a later transaction, which keeps nobody waiting; for "
                 "NOT NULL, validate CHECK (column IS NOT NULL) so, and SET NOT NULL then reads nothing.",
                 _ALTER,
@@ -166,17 +192,26 @@ def _wait(revision: Revision, table: str) -> Blocking | None:
     return next((each for each in revision.blocking if each.table == table), None)
 
 
-def _kept_out(waits: Blocking | None) -> str:
+def _took(revision: Revision, effect: str) -> float:
+    """How long the statement took that was seen to do something."""
+    return max((each.took for each in revision.statements if any(effect in one for one in each.effects)), default=0)
+
+
+def _kept_out(waits: Blocking | None, took: float) -> str:
+    """For how long, and for whom: the locks may be held for longer, which is told of the table."""
+    text = f" in {duration(took)}" if took else ""
     if waits is None:
-        return ""
-    if waits.longest_read > 0:
-        return f", while readers and writers waited for up to {duration(waits.longest_write)}"
-    return f", while writers waited for up to {duration(waits.longest_write)}"
+        return text
+    return f"{text}, while {'readers and writers' if waits.longest_read > 0 else 'writers'} waited"
 
 
-def _severity(waits: Iterable[Blocking], report: Report) -> Severity:
-    longest = max((max(each.longest_read, each.longest_write) for each in waits), default=0)
-    return "danger" if longest > report.limits.max_lock else "warning"
+def _severity(waits: Blocking | None, took: float, report: Report) -> Severity:
+    return "danger" if waits is not None and took > report.limits.max_lock else "warning"
+
+
+def _said(statement: Statement) -> str:
+    """The beginning of a statement."""
+    return clipped(one_line(statement.text), _BEGINNING)
 
 
 def _changes_rows(text: str) -> bool:

@@ -26,7 +26,7 @@ def _reasons(report: Report) -> Iterator[str]:
         yield from _rewrites(revision, report.limits)
         yield from _losses(revision)
     if report.differences:
-        yield f"the models and the migrated schema differ in {count(len(report.differences), 'thing')}"
+        yield f"the models and the migrated schema differ in {count(len(report.differences), 'place')}"
     if report.old_tests is not None and report.old_tests.status != 0:
         yield f"the previous release's tests fail on the migrated schema (exit status {report.old_tests.status})"
 
@@ -35,7 +35,7 @@ def _waits(report: Report) -> Iterator[str]:
     limit = duration(report.limits.max_lock)
     for each in report.blocking:
         # Whatever keeps readers out keeps writers out too.
-        for who, longest in (("readers", each.longest_read), ("writers", each.longest_write)):
+        for who, longest in (("readers and writers", each.longest_read), ("writers", each.longest_write)):
             if longest > report.limits.max_lock:
                 yield f"{who} of {each.table} wait up to {duration(longest)} (limit {limit})"
                 break

@@ -19,6 +19,7 @@ _SIGN = 2
 """Letters' room for the sign of what is over the limit."""
 _WHOLE = 100
 _DENSE = 0.7
+_NOTHING = 20
 
 Where = Literal["inside", "after", "before", "nowhere"]
 
@@ -65,10 +66,16 @@ def merged(stretches: Iterable[Stretch], text: str = "") -> list[Stretch]:
         if last is None or each.left - last.right > _NARROW:
             found.append(each)
             continue
-        longest, times = max(last.longest, each.longest), last.times + each.times
+        longest, times = max(last.longest, each.longest), _times(last, each)
         filled = last.filled + each.filled
         found[-1] = Stretch(last.left, max(last.right, each.right), longest, times, text or each.text, filled)
     return found
+
+
+def _times(one: Stretch, other: Stretch) -> int:
+    """How many both are together; what is nothing beside the other is not counted."""
+    long, short = sorted((one, other), key=lambda each: -each.longest)
+    return long.times if long.longest > _NOTHING * short.longest else long.times + short.times
 
 
 def packed(stretches: Iterable[Stretch], rows: int) -> list[list[Stretch]]:
