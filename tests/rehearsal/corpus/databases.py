@@ -54,11 +54,13 @@ class Server:
         """A database of that name with the big table, and what the case needs."""
         with psycopg.connect(self.conninfo, autocommit=True) as admin:
             admin.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY".encode())
-            if case.setup:
-                with psycopg.connect(self.conninfo, dbname=name, autocommit=True) as connection:
-                    connection.execute(case.setup.encode())
-            yield self.url(name)
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            try:
+                if case.setup:
+                    with psycopg.connect(self.conninfo, dbname=name, autocommit=True) as connection:
+                        connection.execute(case.setup.encode())
+                yield self.url(name)
+            finally:
+                admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @contextmanager

@@ -1,0 +1,195 @@
+"""What it costs to watch migrations, and how true their locks are beside what somebody else has to wait."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.benchmarks import waiting
+from tests.rehearsal.corpus.application import application
+from tests.rehearsal.corpus.case import Case, Truth
+from tests.rehearsal.corpus.databases import serving
+
+from flask_branches.migrating import migrate
+from flask_branches.rehearsal import rehearse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+    from tests.rehearsal.corpus.databases import Server
+
+    from flask_branches import Branches
+
+pytestmark = pytest.mark.benchmark
+
+_ROWS = 1_000_000
+_BATCH = """
+for first in range(1, 3000 * ROWS, ROWS):
+    connection.execute(
+        sa.text("UPDATE big SET stars = stars + 1 WHERE id BETWEEN :first AND :last"),
+        {"first": first, "last": first + ROWS - 1},
+    )
+"""
+_DDL = """
+op.add_column("big", sa.Column("asked_by", sa.Integer))
+op.create_check_constraint("big_stars", "big", "stars > 0")
+op.alter_column("big", "stars", type_=sa.BigInteger)
+op.create_foreign_key("big_author", "big", "author", ["author_id"], ["id"])
+op.alter_column("big", "author_id", nullable=False)
+op.create_index("big_author", "big", ["author_id"])
+op.drop_column("big", "note")
+"""
+_SMALL_DDL = """
+for number in range(200):
+    op.add_column("author", sa.Column(f"extra_{number}", sa.Integer))
+"""
+
+
+def _backfill(rows: int, *, committed: bool = False) -> str:
+    batch = _BATCH.replace("ROWS", str(rows))
+    if not committed:
+        return f"connection = op.get_bind(){batch}"
+    inside = "\n    ".join(f"connection = op.get_bind(){batch}".splitlines())
+    return f"with op.get_context().autocommit_block():\n    {inside}"
+
+
+# What is run, and how often each way.
+_WORK = {
+    "seven changes of the schema": (_DDL, 7),
+    "3,000 updates of 300 rows": (_backfill(300), 5),
+    "3,000 updates of 3 rows": (_backfill(3), 11),
+    "3,000 updates of 3 rows, each committed": (_backfill(3, committed=True), 11),
+    "200 columns for a small table": (_SMALL_DDL, 11),
+}
+
+
+@dataclass(frozen=True)
+class Felt:
+    """A migration that keeps somebody waiting, and who that is."""
+
+    upgrade: str
+    what: str
+    statement: str
+
+
+_READ = "SELECT title FROM big WHERE id = 1"
+_WRITE = "UPDATE big SET title = title WHERE id = 1"
+_WAITS = {
+    "a table rewritten": Felt('op.alter_column("big", "stars", type_=sa.BigInteger)', "reads", _READ),
+    "a table rewritten, and the same for writers": Felt(
+        'op.alter_column("big", "stars", type_=sa.BigInteger)', "writes", _WRITE
+    ),
+    "an index built": Felt('op.create_index("big_stars", "big", ["stars"])', "writes", _WRITE),
+    "a foreign key": Felt(
+        'op.create_foreign_key("big_author", "big", "author", ["author_id"], ["id"])',
+        "writes",
+        "UPDATE author SET name = name WHERE id = 1",
+    ),
+    "rows written under a lock": Felt(
+        """
+        op.add_column("big", sa.Column("extra", sa.Integer))
+        op.execute("UPDATE big SET extra = 1 WHERE id % 4 = 0")
+        """,
+        "reads",
+        _READ,
+    ),
+    "several statements in one execute": Felt(
+        """
+        op.execute("SELECT count(*) FROM big; ALTER TABLE big ADD COLUMN extra integer;"
+                   " UPDATE big SET extra = 1 WHERE id % 4 = 0")
+        """,
+        "reads",
+        _READ,
+    ),
+    "a lock taken late in a statement": Felt(
+        """
+        op.execute("DO $$ BEGIN PERFORM pg_sleep(1); ALTER TABLE big ADD COLUMN extra integer; PERFORM pg_sleep(0.5);"
+                   " END $$")
+        """,
+        "reads",
+        _READ,
+    ),
+    "VACUUM FULL": Felt(
+        """
+        with op.get_context().autocommit_block():
+            op.execute("VACUUM FULL big")
+        """,
+        "reads",
+        _READ,
+    ),
+    "a column added": Felt('op.add_column("big", sa.Column("extra", sa.Integer))', "reads", _READ),
+}
+# The client is there before anything is locked.
+_UNTIL_THERE = """
+op.execute(
+    "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{name}' AND query <> '') LOOP"
+    " PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$"
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(kind: str) -> Iterator[Server]:
+    """A server with a table of a million rows."""
+    if kind != "postgres":
+        pytest.skip("SQLite's migrations are not watched")
+    with serving(_ROWS) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", _WORK)
+def test_a_migration_takes_as_long_when_it_is_watched(
+    name: str, server: Server, tmp_path: Path, medians: Callable[..., dict[str, float]], ratio: Any
+) -> None:
+    """Beside the same migration of an equal branch by the same code, without anybody who looks."""
+    upgrade, rounds = _WORK[name]
+    case = _case(upgrade)
+    with server.clone(case, "corpus") as url, application(url, case, tmp_path) as app:
+        took = medians(rounds, bare=lambda: _bare(app), watched=_watched, whole=_whole)
+    ratio(f"{name}: watched to bare", took["bare"] * 1e3, took["watched"] * 1e3, "ms")
+    ratio(f"{name}: all of a rehearsal to its watched migrations", took["watched"] * 1e3, took["whole"] * 1e3, "ms")
+
+
+@pytest.mark.parametrize("name", _WAITS)
+def test_somebody_waits_as_long_as_the_report_says(name: str, server: Server, tmp_path: Path, ratio: Any) -> None:
+    """By another process, which knows nothing of locks, and comes again and again."""
+    felt = _WAITS[name]
+    case = _case(_UNTIL_THERE.format(name=waiting.NAME) + dedent(felt.upgrade))
+    command = [sys.executable, str(Path(waiting.__file__)), server.conninfo, felt.statement]
+    with server.clone(case, "corpus") as url, application(url, case, tmp_path):
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        report = rehearse(counts=False, drift=False, undo=False)
+        said, _ = client.communicate()
+    assert report.failure is None, report.failure
+    (table,) = (each for each in report.blocking if f" {each.table.removeprefix('public.')} " in felt.statement)
+    told = table.longest_read if felt.what == "reads" else table.longest_write
+    ratio(f"{name}, who {felt.what}: told to felt ({told - float(said):+.0f} ms)", float(said), told, "ms")
+
+
+def _case(upgrade: str) -> Case:
+    return Case("work", upgrade, "pass", Truth(), ())
+
+
+def _bare(app: Flask) -> float:
+    branches: Branches = app.extensions["branches"]
+    with branches.temporary() as branch:
+        began = time.perf_counter()
+        migrate(app, branch)
+        return time.perf_counter() - began
+
+
+def _watched() -> float:
+    report = rehearse(counts=False, drift=False, undo=False)
+    assert report.failure is None, report.failure
+    return report.took / 1e3
+
+
+def _whole() -> None:
+    rehearse(counts=False, drift=False, undo=False)
