@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
 BLOCKS = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
-SERVE, TEST, USE, EMBEDDED, DEPLOY, BRANCHES, _ACCOUNT, _OFFLINE, TOX = (block.strip() for block in BLOCKS)
+SERVE, TEST, USE, EMBEDDED, DEPLOY, BRANCHES, _ACCOUNT, _OFFLINE, REHEARSE, TOX = (block.strip() for block in BLOCKS)
 
 
 def answer(url: str, deadline: float = 60) -> object:
@@ -179,3 +179,15 @@ def test_deployment_from_the_wheel(working_directory: Path) -> None:
     ):
         assert answer(f"http://127.0.0.1:{port}/readyz") == {"status": "ok"}
         assert answer(f"http://127.0.0.1:{port}/questions") == []
+
+
+@pytest.mark.usefixtures("sqlite_only")
+def test_migrations_are_rehearsed(working_directory: Path) -> None:
+    """The page is there, and the database is where it was."""
+    run("flask --app questions db upgrade 0001", working_directory)
+
+    said = run(REHEARSE, working_directory)
+
+    assert said.startswith("Safe to deploy")
+    assert "0002" in (working_directory / "rehearsal.html").read_text("utf-8")
+    assert "0001" in run("flask --app questions db current", working_directory)

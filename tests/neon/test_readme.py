@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BLOCKS = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
 (ACCOUNT,) = (block.strip() for block in BLOCKS if "export NEON_API_KEY" in block)
+PAGE = (CHECKOUT / "src" / "flask_branches" / "rehearsal" / "README.md").read_text("utf-8")
+(REHEARSE,) = (block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "neon-emulator exec" in block)
 (OFFLINE,) = (block.strip() for block in BLOCKS if "neon-emulator exec" in block)
 
 # What tox does with `-e neon`, in the environment that there is, and with enough of the suite for a test.
@@ -61,3 +63,11 @@ def test_offline(runner: Runner) -> None:
     assert "because DATABASE_URL names its parent" in tested
     assert " passed" in tested
     assert re.search(r"branches: \d requests to Neon's API", tested)
+
+
+def test_a_rehearsal_offline(runner: Runner) -> None:
+    """Of the same production: the migration to come keeps nobody waiting."""
+    said = runner.run(REHEARSE)
+
+    assert "Safe to deploy" in said
+    assert "0002" in said
