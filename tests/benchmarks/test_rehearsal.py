@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tests.rehearsal.corpus.databases import Server
 
     from flask_branches import Branches
+    from flask_branches.rehearsal import Report
 
 pytestmark = pytest.mark.benchmark
 
@@ -124,6 +126,7 @@ _WAITS = {
         "reads",
         _READ,
     ),
+    "200 columns added, one by one": Felt(_SMALL_DDL, "writes", "UPDATE author SET name = name WHERE id = 1"),
     "a column added": Felt('op.add_column("big", sa.Column("extra", sa.Integer))', "reads", _READ),
 }
 # The client is there before anything is locked.
@@ -159,18 +162,34 @@ def test_a_migration_takes_as_long_when_it_is_watched(
 
 @pytest.mark.parametrize("name", _WAITS)
 def test_somebody_waits_as_long_as_the_report_says(name: str, server: Server, tmp_path: Path, ratio: Any) -> None:
-    """By another process, which knows nothing of locks, and comes again and again."""
+    """By another process, which comes again and again: on the branch itself, and on one where nobody watches."""
     felt = _WAITS[name]
     case = _case(_UNTIL_THERE.format(name=waiting.NAME) + dedent(felt.upgrade))
+    with server.clone(case, "corpus") as url, application(url, case, tmp_path) as app:
+        with _waiting(server, felt) as watched:
+            told = _told(felt, rehearse(counts=False, drift=False, undo=False))
+        branches: Branches = app.extensions["branches"]
+        with _waiting(server, felt) as unwatched, branches.temporary("rehearsal-bare") as branch:
+            migrate(app, branch)
+    for where, waited in (("watched", watched[0]), ("unwatched", unwatched[0])):
+        ratio(f"{name}, who {felt.what}: told to felt, {where} ({told - waited:+.0f} ms)", waited, told, "ms")
+
+
+@contextmanager
+def _waiting(server: Server, felt: Felt) -> Iterator[list[float]]:
+    """Somebody who waits on the next branch; it is gone in the end of the block, which then has the milliseconds."""
     command = [sys.executable, str(Path(waiting.__file__)), server.conninfo, felt.statement]
-    with server.clone(case, "corpus") as url, application(url, case, tmp_path):
-        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        report = rehearse(counts=False, drift=False, undo=False)
-        said, _ = client.communicate()
+    waited: list[float] = []
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    yield waited
+    said, _ = client.communicate()
+    waited.append(float(said))
+
+
+def _told(felt: Felt, report: Report) -> float:
     assert report.failure is None, report.failure
     (table,) = (each for each in report.blocking if f" {each.table.removeprefix('public.')} " in felt.statement)
-    told = table.longest_read if felt.what == "reads" else table.longest_write
-    ratio(f"{name}, who {felt.what}: told to felt ({told - float(said):+.0f} ms)", float(said), told, "ms")
+    return table.longest_read if felt.what == "reads" else table.longest_write
 
 
 def _case(upgrade: str) -> Case:
