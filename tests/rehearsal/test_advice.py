@@ -9,27 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_branches.rehearsal.advice import advise
-from flask_branches.rehearsal.report import (
-    Difference,
-    Failure,
-    Index,
-    Limits,
-    Lock,
-    OldTests,
-    Report,
-    Revision,
-    Rewrite,
-    Rows,
-    Span,
-    Statement,
-    Transaction,
-    Validation,
-)
+from flask_branches.rehearsal.observed import Index, Lock, Rewrite, Rows, Span, Statement, Transaction, Validation
+from flask_branches.rehearsal.report import Difference, Failure, Limits, OldTests, Report, Revision
 from flask_branches.rehearsal.telling import blocking
 from flask_branches.rehearsal.verdict import judged
 
 if TYPE_CHECKING:
-    from flask_branches.rehearsal.report import Blocks
+    from flask_branches.rehearsal.observed import Blocks
 
 TABLE = "public.note"
 

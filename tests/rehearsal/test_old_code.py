@@ -91,7 +91,7 @@ def test_no_password_is_shown(write: Write, capfd: pytest.CaptureFixture[str]) -
         assert "quiet" not in said
 
 
-def test_what_does_not_end_is_ended(write: Write, branch: Branch, tmp_path: Path) -> None:
+def test_what_does_not_end_is_ended(write: Write, branch: Branch, until: Callable[..., None]) -> None:
     """With what it has started; that is said."""
     command = write(
         "import subprocess, sys\n"
@@ -107,7 +107,7 @@ def test_what_does_not_end_is_ended(write: Write, branch: Branch, tmp_path: Path
     pid, said = tests.output.splitlines()
     assert said == f"It had not ended after {in_short(timedelta(seconds=seconds))}, and was ended."
     assert tests.status == 128 + 9
-    assert not _lives(int(pid))
+    until(lambda: not _lives(int(pid)))
 
 
 def _lives(pid: int) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.branches.worlds import World
 
-    from flask_branches.rehearsal.report import Undo
+    from flask_branches.rehearsal.observed import Undo
 
     Tables = dict[str | None, list[str]]
     Add = Callable[..., None]

@@ -10,7 +10,8 @@ from flask_branches.rehearsal.shown.words import clipped, duration, listed, one_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_branches.rehearsal.report import Blocking, Report, Revision, Severity, Statement
+    from flask_branches.rehearsal.observed import Blocking, Statement
+    from flask_branches.rehearsal.report import Report, Revision, Severity
 
 _DOCS = "https://www.postgresql.org/docs/current"
 _ALTER = f"{_DOCS}/sql-altertable.html#SQL-ALTERTABLE-NOTES"

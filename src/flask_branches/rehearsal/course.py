@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from flask_branches.rehearsal.looking import Changes
-from flask_branches.rehearsal.report import Span, Transaction
+from flask_branches.rehearsal.observed import Span, Transaction
 from flask_branches.rehearsal.statements import Reader, Tally, shortened
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flask_branches.rehearsal.report import Span
+from flask_branches.rehearsal.observed import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flask_branches.rehearsal.report import Blocks
+    from flask_branches.rehearsal.observed import Blocks
 
     Key = tuple[int, str]
     """A relation's number, and the lock's mode as pg_locks calls it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flask_branches.rehearsal import catalog
-from flask_branches.rehearsal.report import Index, Rewrite, Validation
+from flask_branches.rehearsal.observed import Index, Rewrite, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

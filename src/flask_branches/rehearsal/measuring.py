@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_branches import schema
 from flask_branches.rehearsal import catalog, rows
-from flask_branches.rehearsal.report import Growth, Rows, Wal
+from flask_branches.rehearsal.observed import Growth, Rows, Wal
 from flask_branches.rehearsal.telling import Measured
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from flask_branches.rehearsal.report import Statement
+from flask_branches.rehearsal.observed import Statement
 
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 _SPACE = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"

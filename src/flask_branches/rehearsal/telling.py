@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flask_branches.rehearsal.locks import blocks, merged, mode_of, strength
-from flask_branches.rehearsal.report import Blocking, Lock, Probe, Revision
+from flask_branches.rehearsal.observed import Blocking, Lock, Probe
+from flask_branches.rehearsal.report import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from flask_branches.rehearsal.course import Course, Run
     from flask_branches.rehearsal.locks import Held
     from flask_branches.rehearsal.looking import Looks
+    from flask_branches.rehearsal.observed import Growth, Rows, Span, Wal
     from flask_branches.rehearsal.probing import Waited
-    from flask_branches.rehearsal.report import Growth, Rows, Span, Wal
 
 _SHOWN = 100
 """How many spans of one lock are kept: a backfill that commits in batches has thousands."""

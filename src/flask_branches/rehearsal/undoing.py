@@ -13,7 +13,7 @@ from flask_branches.backends import postgres_errors
 from flask_branches.branch import MAIN
 from flask_branches.configured import engines_of
 from flask_branches.rehearsal import rows, shapes
-from flask_branches.rehearsal.report import Undo
+from flask_branches.rehearsal.observed import Undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

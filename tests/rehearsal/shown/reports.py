@@ -6,17 +6,11 @@ from dataclasses import replace
 
 from tests.rehearsal.shown.revisions import NOTE, add_column, fill, lock, made, retype, statement
 
-from flask_branches.rehearsal.report import (
-    Advice,
+from flask_branches.rehearsal.observed import (
     Blocking,
-    Difference,
-    Failure,
     Growth,
     Index,
-    OldTests,
     Probe,
-    Report,
-    Revision,
     Rewrite,
     Rows,
     Span,
@@ -24,6 +18,7 @@ from flask_branches.rehearsal.report import (
     Undo,
     Validation,
 )
+from flask_branches.rehearsal.report import Advice, Difference, Failure, OldTests, Report, Revision
 
 HOSTILE = 'a<script>alert(1)</script>|`b`** @all "#1\x1b[31m\u202e\x00\ud800'
 

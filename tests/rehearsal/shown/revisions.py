@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask_branches.rehearsal.report import (
+from flask_branches.rehearsal.observed import (
     Blocking,
     Growth,
     Index,
-    Limits,
     Lock,
     Probe,
-    Report,
-    Revision,
     Rewrite,
     Rows,
     Span,
@@ -22,6 +19,7 @@ from flask_branches.rehearsal.report import (
     Validation,
     Wal,
 )
+from flask_branches.rehearsal.report import Limits, Report, Revision
 
 MB = 2**20
 NOTE = "public.note"

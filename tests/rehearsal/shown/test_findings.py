@@ -10,19 +10,8 @@ import pytest
 from rich.console import Console
 from tests.rehearsal.shown.reports import dangerous, safe
 
-from flask_branches.rehearsal.report import (
-    Blocking,
-    Difference,
-    Index,
-    Limits,
-    OldTests,
-    Revision,
-    Rewrite,
-    Rows,
-    Span,
-    Undo,
-    Validation,
-)
+from flask_branches.rehearsal.observed import Blocking, Index, Rewrite, Rows, Span, Undo, Validation
+from flask_branches.rehearsal.report import Difference, Limits, OldTests, Revision
 from flask_branches.rehearsal.shown import show
 from flask_branches.rehearsal.shown.findings import findings
 from flask_branches.rehearsal.shown.html import html

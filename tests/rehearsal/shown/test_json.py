@@ -13,11 +13,12 @@ import jsonschema
 import pytest
 from tests.rehearsal.shown.reports import REPORTS, dangerous
 
-from flask_branches.rehearsal import report as parts
+from flask_branches.rehearsal import observed, report
 from flask_branches.rehearsal.shown.json import json as as_json
 from flask_branches.rehearsal.shown.json import schema
 
-PARTS = sorted(name for name, each in vars(parts).items() if dataclasses.is_dataclass(each))
+NAMES = vars(observed) | vars(report)
+PARTS = sorted(name for name, each in NAMES.items() if dataclasses.is_dataclass(each))
 
 
 @pytest.fixture
@@ -62,10 +63,10 @@ def test_every_report_follows_the_schema(name: str, validator: Any) -> None:
 @pytest.mark.parametrize("name", PARTS)
 def test_the_schema_has_every_field(name: str) -> None:
     """A field of a report is described, required and of its type; what is no field is refused."""
-    part: Any = getattr(parts, name)
-    hints = typing.get_type_hints(part)
+    part: Any = NAMES[name]
+    hints = typing.get_type_hints(part, NAMES)
     computed = {key: each for key, each in vars(part).items() if isinstance(each, property)}
-    hints |= {key: typing.get_type_hints(each.fget)["return"] for key, each in computed.items()}
+    hints |= {key: typing.get_type_hints(each.fget, NAMES)["return"] for key, each in computed.items()}
     described = _described(name)
     properties = {key: each for key, each in described["properties"].items() if key != "version"}
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.rehearsal.shown.reports import REPORTS, dangerous, safe
 
-from flask_branches.rehearsal.report import Blocking, Report, Span
+from flask_branches.rehearsal.observed import Blocking, Span
 from flask_branches.rehearsal.shown.bars import Bar, Stretch, bars, merged, packed
 from flask_branches.rehearsal.shown.scale import scale
 from flask_branches.rehearsal.shown.timeline import Lane, timeline
+
+if TYPE_CHECKING:
+    from flask_branches.rehearsal.report import Report
 
 
 def _bars(report: Report) -> list[Bar]:

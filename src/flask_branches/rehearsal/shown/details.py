@@ -11,7 +11,8 @@ from flask_branches.rehearsal.shown.words import clipped, count, duration, one_l
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_branches.rehearsal.report import Growth, Lock, Revision, Statement
+    from flask_branches.rehearsal.observed import Growth, Lock, Statement
+    from flask_branches.rehearsal.report import Revision
 
 _MOST = 12
 

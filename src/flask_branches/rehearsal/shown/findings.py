@@ -10,22 +10,8 @@ from flask_branches.rehearsal.shown.words import count, duration, listed, one_li
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_branches.rehearsal.report import (
-        Blocking,
-        Difference,
-        Index,
-        Limits,
-        OldTests,
-        Report,
-        Revision,
-        Rewrite,
-        Rows,
-        Severity,
-        Statement,
-        Undo,
-        Verdict,
-        Wal,
-    )
+    from flask_branches.rehearsal.observed import Blocking, Index, Rewrite, Rows, Statement, Undo, Wal
+    from flask_branches.rehearsal.report import Difference, Limits, OldTests, Report, Revision, Severity, Verdict
 
 VERDICTS: dict[Verdict, str] = {
     "safe": "Safe to deploy",

@@ -12,7 +12,8 @@ from flask_branches.rehearsal.shown.words import clean, clipped, count, duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_branches.rehearsal.report import Report, Revision, Severity, Undo, Verdict
+    from flask_branches.rehearsal.observed import Undo
+    from flask_branches.rehearsal.report import Report, Revision, Severity, Verdict
 
 ROOM = 65_000
 """GitHub takes 65,536 characters; some are left for whoever posts it."""

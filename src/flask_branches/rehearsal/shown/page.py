@@ -10,7 +10,8 @@ from flask_branches.rehearsal.shown.words import count, duration, one_line, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from flask_branches.rehearsal.report import Blocking, Lock, Report, Revision, Severity, Statement
+    from flask_branches.rehearsal.observed import Blocking, Lock, Statement
+    from flask_branches.rehearsal.report import Report, Revision, Severity
 
 STATEMENTS = 500
 """How many statements of a revision the page has, the slowest of them."""

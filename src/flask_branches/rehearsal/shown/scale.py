@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flask_branches.rehearsal.report import Report, Span
+    from flask_branches.rehearsal.observed import Span
+    from flask_branches.rehearsal.report import Report
 
 _LEAST = 6.0
 """What a revision takes at least, so that it can be seen and has room for its number."""

@@ -13,7 +13,8 @@ from flask_branches.rehearsal.shown.words import clipped, duration, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flask_branches.rehearsal.report import Blocking, Report, Span, Transaction
+    from flask_branches.rehearsal.observed import Blocking, Span, Transaction
+    from flask_branches.rehearsal.report import Report
     from flask_branches.rehearsal.shown.scale import Scale
 
 _LANES = 14
