@@ -14,19 +14,20 @@ class Clock:
     """Milliseconds since it was made, but those of pauses."""
 
     def __init__(self) -> None:
-        self._zero = time.perf_counter()
-        self._stands: float | None = None
+        # One value, read by other threads: when it began, and where it stands if it does.
+        self._state: tuple[float, float | None] = (time.perf_counter(), None)
 
     def now(self) -> float:
         """How many they are."""
-        return ((self._stands or time.perf_counter()) - self._zero) * 1_000
+        zero, stands = self._state
+        return ((stands or time.perf_counter()) - zero) * 1_000
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let it stand for the time of a block, which no migration is in."""
-        began = self._stands = time.perf_counter()
+        zero, began = self._state[0], time.perf_counter()
+        self._state = (zero, began)
         try:
             yield
         finally:
-            self._zero += time.perf_counter() - began
-            self._stands = None
+            self._state = (zero + time.perf_counter() - began, None)

@@ -208,17 +208,21 @@ class Course:
         if self.observer is None or self.looks is None:
             return
         in_transaction = self.in_transaction
-        self.observer.glance(settled=True)
         concurrently = not in_transaction and "concurrently" in text.lower()
-        changes = self._look(concurrently=concurrently)
+        with (
+            self._clock.paused()
+        ):  # a hundred statements, looked at one by one, would seem to lock for that much longer
+            self.observer.glance(settled=True)
+            changes = self._look(concurrently=concurrently)
         tally.effects.update(dict.fromkeys(changes.effects))
         cast("Run", self._run).changes.add(changes)
 
     def _look_at_rows(self) -> None:
         if self.looks is not None and self.observer is not None and self._dirty:
-            if self.in_transaction:  # which may be shorter than the time between two glances
-                self.observer.glance(settled=True)
-            cast("Run", self._run).changes.add(self._look())
+            with self._clock.paused():
+                if self.in_transaction:  # which may be shorter than the time between two glances
+                    self.observer.glance(settled=True)
+                cast("Run", self._run).changes.add(self._look())
 
     def _look(self, *, concurrently: bool = False) -> Changes:
         looks, observer = cast("Looks", self.looks), cast("Observer", self.observer)
