@@ -209,9 +209,8 @@ class Course:
             return
         in_transaction = self.in_transaction
         concurrently = not in_transaction and "concurrently" in text.lower()
-        with (
-            self._clock.paused()
-        ):  # a hundred statements, looked at one by one, would seem to lock for that much longer
+        # A hundred statements, looked at one by one, would seem to hold their locks for that much longer.
+        with self._clock.paused():
             self.observer.glance(settled=True)
             changes = self._look(concurrently=concurrently)
         tally.effects.update(dict.fromkeys(changes.effects))
