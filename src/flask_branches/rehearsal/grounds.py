@@ -74,13 +74,17 @@ class Grounds:
         """Where one of them is."""
         return urls.parsed(self._urls[key])
 
-    def connect(self, key: str | None) -> Connection:
+    def connect(self, key: str | None, database: str | None = None) -> Connection:
         """A session in autocommit, which no setting of the role ends.
+
+        Args:
+            key: which of the application's databases is meant.
+            database: another one on the same server, in its place.
 
         Raises:
             DatabaseFailed: where the database is out of reach.
         """
-        url = self.url(key)
+        url = self.url(key) if database is None else self.url(key).set(database=database)
         is_sqlite = url.get_backend_name() == "sqlite"
         engine = sa.create_engine(
             url,

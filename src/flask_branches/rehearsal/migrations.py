@@ -70,13 +70,28 @@ class Migrations:
         """
         found: dict[str | None, Heads] = {}
 
-        def look(heads: Heads, context: MigrationContext) -> list[RevisionStep]:
+        def look(heads: Heads, context: MigrationContext) -> None:
             found[self.key_of(context)] = heads
             self.version_table = context.version_table
+
+        self.visit(look)
+        return found
+
+    def visit(self, look: Callable[[Heads, MigrationContext], None]) -> None:
+        """Be in each database as ``env.py`` has it, and run nothing.
+
+        Args:
+            look: is told the revisions that a database is at, and how Alembic is set up for it.
+
+        Raises:
+            MigrationFailed: where Alembic refuses; whatever ``look`` and ``env.py`` raise is raised.
+        """
+
+        def looked(heads: Heads, context: MigrationContext) -> list[RevisionStep]:
+            look(heads, context)
             return []
 
-        self._run(look)
-        return found
+        self._run(looked)
 
     def heads(self) -> Heads:
         """The newest revisions that there are files for."""

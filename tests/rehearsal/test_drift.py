@@ -1,0 +1,410 @@
+"""The models and the migrated schema: what one of them has, what is no drift, and what cannot be compared."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from tests.branches.worlds import SQLITE
+from tests.rehearsal.histories import History
+from tests.rehearsal.seen import at_work
+
+from flask_branches import DatabaseFailed, migrating
+from flask_branches.backends import postgres_server
+from flask_branches.databases import connected
+from flask_branches.rehearsal import drift as drifting
+from flask_branches.rehearsal.drift import Drift, drift
+from flask_branches.rehearsal.grounds import Grounds
+from flask_branches.rehearsal.migrations import Migrations
+from flask_branches.rehearsal.report import Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flask import Flask
+    from sqlalchemy.engine import Connection
+    from tests.branches.worlds import Client, World
+
+    Drifted = Callable[..., Drift]
+
+NOTE, AWAY = ("note", "away") if SQLITE else ("public.note", "public.away")
+on_postgres = pytest.mark.skipif(SQLITE, reason="a rule of Postgres")
+
+
+@pytest.fixture
+def drifted(history: History) -> Drifted:
+    """Make the application's own database otherwise, and compare the models with it."""
+
+    def drifted(*statements: str) -> Drift:
+        for each in statements:
+            history.run(each)
+        return _looked(history.world)
+
+    return drifted
+
+
+def _looked(world: World) -> Drift:
+    with at_work(world) as (branch, migrations), Grounds(world.branches.databases, branch) as grounds:
+        return drift(migrations, grounds)
+
+
+def _found(seen: Drift) -> list[tuple[str, str]]:
+    assert seen.differences is not None
+    return [(each.where, each.text) for each in seen.differences]
+
+
+def test_what_agrees_is_no_drift(drifted: Drifted, at: Callable[[sa.URL], Client], history: History) -> None:
+    """Nor is Alembic's own table; what was made to compare is gone then."""
+    seen = drifted()
+
+    assert seen.differences == ()
+    if SQLITE:
+        (note,) = seen.notes
+        assert note.startswith("On SQLite the models are compared by Alembic alone")
+    else:
+        assert seen.notes == ()
+        with connected(history.world.main, {}) as connection:
+            names = connection.exec_driver_sql("SELECT datname FROM pg_database").scalars().all()
+        assert not [name for name in names if name.startswith("drift_")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "where", "text"),
+    [
+        ("ALTER TABLE note ADD COLUMN stars INTEGER", "database", f"the column {NOTE}.stars"),
+        ("CREATE TABLE more (id INTEGER)", "database", f"the table {NOTE.replace('note', 'more')}"),
+        ("CREATE UNIQUE INDEX ix ON note (text)", "database", f"the unique index ix of {NOTE} (text)"),
+        ("ALTER TABLE note RENAME TO other", "models", f"the table {NOTE}"),
+        ("ALTER TABLE note RENAME COLUMN text TO words", "models", f"the column {NOTE}.text"),
+    ],
+)
+def test_what_alembic_finds_is_said_in_words(drifted: Drifted, statement: str, where: str, text: str) -> None:
+    """Both ways, and once."""
+    found = _found(drifted(statement))
+
+    assert (where, text) in found
+    assert len(found) == 1 + ("RENAME" in statement)
+
+
+BY_POSTGRES = [
+    ("ALTER text TYPE VARCHAR(50)", "models", "{}.text is VARCHAR(100); in the database VARCHAR(50)"),
+    ("ALTER text DROP NOT NULL", "models", "{}.text is NOT NULL"),
+    ("ADD UNIQUE (text)", "database", "the unique constraint note_text_key of {} (text)"),
+    ("ADD FOREIGN KEY (id) REFERENCES note", "database", "the foreign key note_id_fkey of {} (id) to note.id"),
+    ("ALTER text SET DEFAULT 'x'", "database", "{}.text: DEFAULT 'x'::character varying"),
+    ("ADD CHECK (id > 0)", "database", "the constraint note_id_check of {}: CHECK ((id > 0))"),
+    ("ADD CHECK (id > 0) NOT VALID", "database", "the constraint note_id_check of {}: CHECK ((id > 0))"),
+    (
+        "ADD CONSTRAINT x EXCLUDE USING btree (id WITH =)",
+        "database",
+        "the constraint x of {}: EXCLUDE USING btree (id WITH =)",
+    ),
+    ("DROP CONSTRAINT note_pkey", "models", "the constraint note_pkey of {}: PRIMARY KEY (id)"),
+    ("ALTER id DROP DEFAULT", "models", "{}.id: DEFAULT the next of its sequence"),
+]
+
+
+@on_postgres
+@pytest.mark.parametrize(("change", "where", "text"), BY_POSTGRES, ids=[each[0] for each in BY_POSTGRES])
+def test_what_postgres_shows_is_compared(drifted: Drifted, change: str, where: str, text: str) -> None:
+    """Whichever of the two finds it, it is told once."""
+    assert _found(drifted(f"ALTER TABLE note {change}")) == [(where, text.format(NOTE))]
+
+
+@on_postgres
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE note ALTER id DROP DEFAULT; ALTER TABLE note ALTER id ADD GENERATED BY DEFAULT AS IDENTITY",
+        "ALTER SEQUENCE note_id_seq RENAME TO another",
+        "ALTER TABLE note RENAME CONSTRAINT note_pkey TO another",
+        """ALTER TABLE note RENAME text TO old; ALTER TABLE note ADD text VARCHAR(100) NOT NULL DEFAULT '';
+        ALTER TABLE note ALTER text DROP DEFAULT; ALTER TABLE note DROP old""",
+    ],
+)
+def test_what_nobody_has_said_in_the_models_is_no_drift(drifted: Drifted, statement: str) -> None:
+    """What numbers the rows, names that Postgres gives, the order of columns."""
+    assert _found(drifted(statement)) == []
+
+
+_INDEX = "CREATE INDEX ix_size ON public.thing USING btree (size)"
+MODELS: list[tuple[str, Callable[[], tuple[Any, ...]], str, list[tuple[str, str]]]] = [
+    (
+        "a table that nobody has made",
+        lambda: (sa.Column("id", sa.Integer, primary_key=True),),
+        "SELECT 1",
+        [("models", "the table {}")],
+    ),
+    (
+        "a default",
+        lambda: (sa.Column("size", sa.Integer, server_default="5"),),
+        "CREATE TABLE thing (size INTEGER DEFAULT 6)",
+        [("models", "{}.size: DEFAULT 5; in the database DEFAULT 6")],
+    ),
+    (
+        "a generated column",
+        lambda: (
+            sa.Column("size", sa.Integer),
+            sa.Column("twice", sa.Integer, sa.Computed("size * 2", persisted=True)),
+        ),
+        "CREATE TABLE thing (size INTEGER, twice INTEGER)",
+        [("models", "{}.twice: GENERATED ALWAYS AS ((size * 2)) STORED")],
+    ),
+    (
+        "a check",
+        lambda: (sa.Column("size", sa.Integer), sa.CheckConstraint("size > 0", name="positive")),
+        "CREATE TABLE thing (size INTEGER CONSTRAINT positive CHECK (size >= 0))",
+        [("models", "the constraint positive of {}: CHECK ((size > 0)); in the database CHECK ((size >= 0))")],
+    ),
+    (
+        "a check that is the same",
+        lambda: (sa.Column("size", sa.Integer), sa.CheckConstraint("size > 0", name="positive")),
+        "CREATE TABLE thing (size INTEGER CONSTRAINT positive CHECK ((size) > 0))",
+        [],
+    ),
+    (
+        "a check by another name",
+        lambda: (sa.Column("size", sa.Integer), sa.CheckConstraint("size > 0", name="positive")),
+        "CREATE TABLE thing (size INTEGER CHECK (size > 0))",
+        [("models", "CHECK ((size > 0)) of {} is called positive; in the database thing_size_check")],
+    ),
+    (
+        "a check without a name",
+        lambda: (sa.Column("size", sa.Integer), sa.CheckConstraint("size > 0")),
+        "CREATE TABLE thing (size INTEGER CONSTRAINT something CHECK (size > 0))",
+        [],
+    ),
+    (
+        "labels of an enum",
+        lambda: (sa.Column("mood", sa.Enum("good", "bad", name="mood")),),
+        "CREATE TYPE mood AS ENUM ('good', 'bad', 'odd'); CREATE TABLE thing (mood mood)",
+        [("models", "{}.mood is mood ('bad', 'good'); in the database mood ('bad', 'good', 'odd')")],
+    ),
+    (
+        "a unique constraint that waits",
+        lambda: (sa.Column("size", sa.Integer), sa.UniqueConstraint("size", name="one", deferrable=True)),
+        "CREATE TABLE thing (size INTEGER, CONSTRAINT one UNIQUE (size))",
+        [("models", "the unique constraint one of {}: UNIQUE (size) DEFERRABLE; in the database UNIQUE (size)")],
+    ),
+    (
+        "a part of an index",
+        lambda: (sa.Column("size", sa.Integer), sa.Index("ix_size", "size", postgresql_where=sa.text("size > 0"))),
+        "CREATE TABLE thing (size INTEGER); CREATE INDEX ix_size ON thing (size)",
+        [
+            (
+                "models",
+                f"the index ix_size of {{}}: {_INDEX} WHERE (size > 0); in the database {_INDEX}",
+            )
+        ],
+    ),
+    (
+        "an action of a foreign key",
+        lambda: (sa.Column("note", sa.ForeignKey("note.id", ondelete="CASCADE")),),
+        "CREATE TABLE thing (note INTEGER CONSTRAINT thing_note_fkey REFERENCES note)",
+        [
+            ("database", "the foreign key thing_note_fkey of {} (note) to note.id"),
+            ("models", "the foreign key of {} (note) to note.id ON DELETE CASCADE"),
+        ],
+    ),
+]
+
+
+@on_postgres
+@pytest.mark.parametrize(("parts", "made", "found"), [each[1:] for each in MODELS], ids=[each[0] for each in MODELS])
+def test_what_the_models_say_is_compared(
+    history: History, drifted: Drifted, parts: Callable[[], tuple[Any, ...]], made: str, found: list[tuple[str, str]]
+) -> None:
+    """As Postgres itself shows it, and no matter how it was written."""
+    sa.Table("thing", history.world.db.metadata, *parts())
+
+    seen = drifted(made)
+
+    assert _found(seen) == [(where, text.format("public.thing")) for where, text in found]
+
+
+def _constrain(_metadata: sa.MetaData, connection: Connection, **_: object) -> None:
+    connection.exec_driver_sql("ALTER TABLE note ADD CHECK (id > 0)")
+
+
+@on_postgres
+def test_what_the_models_need_is_made_first(history: History, drifted: Drifted) -> None:
+    """Schemas, extensions and the path by which names are found; listeners of the models run as ever."""
+    db = history.world.db
+    sa.Table("thing", db.metadata, sa.Column("word", postgresql.CITEXT), schema="far away")
+    db.event.listen(db.metadata, "after_create", _constrain)
+    env = history.folder / "env.py"
+    env.write_text(env.read_text().replace("context.configure(", "context.configure(include_schemas=True, "))
+
+    seen = drifted(
+        'CREATE SCHEMA "far away"',
+        "CREATE EXTENSION citext",
+        'CREATE TABLE "far away".thing (word citext)',
+    )
+
+    assert seen == Drift((Difference("the constraint note_id_check of public.note: CHECK ((id > 0))", "models"),), ())
+
+
+@on_postgres
+def test_names_lead_where_they_lead_on_the_branch(
+    make_world: Callable[..., World], tmp_path: Path, new_database: Callable[..., sa.URL]
+) -> None:
+    """By the path that its settings have."""
+    url = new_database("with a path")
+    with connected(url, {}) as connection:
+        for each in (
+            "CREATE SCHEMA more",
+            "CREATE EXTENSION citext SCHEMA more",
+            'ALTER DATABASE "with a path" SET search_path = public, more',
+        ):
+            connection.exec_driver_sql(each)
+        connection.commit()
+    history = History(make_world("server", url=url), tmp_path / "migrations")
+    sa.Table("thing", history.world.db.metadata, sa.Column("word", postgresql.CITEXT))
+    history.run("CREATE TABLE thing (word citext)")
+
+    assert _looked(history.world) == Drift((), ())
+
+
+@pytest.mark.parametrize("filter_", ["include_object=lambda _1, name, *_: ", "include_name=lambda name, *_: "])
+def test_what_env_py_leaves_out_is_no_drift(history: History, drifted: Drifted, filter_: str) -> None:
+    """Tables, columns, indexes and constraints; of names, those that the database has."""
+    _configured(history, f"{filter_}name not in {{'more', 'ix', 'ck', 'text', 'away'}}")
+    sa.Table("away", history.world.db.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    statements = ["CREATE TABLE more (id INTEGER)", "CREATE INDEX ix ON note (text)"]
+    if not SQLITE:
+        statements += [
+            "ALTER TABLE note ADD CONSTRAINT ck CHECK (id > 0)",
+            "ALTER TABLE note ALTER text SET DEFAULT ''",
+        ]
+
+    found = _found(drifted(*statements))
+
+    left = [] if "object" in filter_ else [("models", f"the table {AWAY}"), ("models", f"the column {NOTE}.text")]
+    assert found == left
+
+
+@on_postgres
+def test_a_table_that_env_py_leaves_out_is_not_compared_at_all(history: History, drifted: Drifted) -> None:
+    """Whatever is in it."""
+    _configured(history, "include_object=lambda _1, name, kind, *_: kind != 'table' or name != 'note'")
+
+    assert _found(drifted("ALTER TABLE note ADD CHECK (id > 0), ALTER text DROP NOT NULL")) == []
+
+
+def _configured(history: History, options: str) -> None:
+    env = history.folder / "env.py"
+    env.write_text(env.read_text().replace("context.configure(", f"context.configure({options}, "))
+
+
+def test_what_a_hook_of_env_py_takes_out_is_no_drift(history: History, drifted: Drifted) -> None:
+    """As Alembic's own recipe has it, which asks for the command's options."""
+    _configured(
+        history, "process_revision_directives=lambda it, _, found: it.config.cmd_opts.autogenerate and found.clear()"
+    )
+
+    assert _found(drifted("CREATE TABLE more (id INTEGER)")) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "note"),
+    [
+        ("target_metadata=db.metadata", "target_metadata=None", "does not provide a MetaData object"),
+        ("with db.engine", "raise KeyError('odd')\nwith db.engine", "KeyError: 'odd'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(history: History, drifted: Drifted, old: str, new: str, note: str) -> None:
+    """And is not taken for what agrees."""
+    env = history.folder / "env.py"
+    env.write_text(env.read_text().replace(old, new))
+
+    seen = drifted()
+
+    assert seen.differences is None
+    assert note in seen.notes[-1]
+    assert "\n" not in seen.notes[-1]
+
+
+def test_models_are_newer_than_an_older_revision(history: History, drifted: Drifted) -> None:
+    """So there is nothing to compare them with."""
+    history.add("pass", id="newer")
+
+    note = "The models were not compared: the database is at first, and there are newer revisions."
+    assert drifted() == Drift(None, (note,))
+
+
+@on_postgres
+def test_models_that_need_more_are_compared_by_alembic_alone(history: History, drifted: Drifted) -> None:
+    """Their tables cannot be made in an empty database, and that is told."""
+    column = sa.Column("id", sa.Integer, server_default=sa.text("nothing()"))
+    sa.Table("thing", history.world.db.metadata, column)
+
+    seen = drifted("ALTER TABLE note ADD CHECK (id > 0)")
+
+    assert _found(seen) == [("models", "the table public.thing")]
+    assert seen.notes[0].startswith(
+        "The models' tables cannot be made in an empty database (function nothing() does not exist), so the models'"
+    )
+
+
+@on_postgres
+def test_a_role_that_may_make_no_database_is_told(
+    make_world: Callable[..., World], tmp_path: Path, new_database: Callable[..., sa.URL], role: str, admin: Client
+) -> None:
+    """What Alembic finds is found all the same."""
+    admin.run(f"ALTER ROLE {role} CREATEDB")
+    url = new_database("narrow", f"OWNER {role}").set(username=role)
+    world = make_world("server", url=url)
+    History(world, tmp_path / "migrations").run("ALTER TABLE note ADD stars INTEGER, ADD CHECK (id > 0)")
+
+    with at_work(world) as (branch, migrations), Grounds(world.branches.databases, branch) as grounds:
+        admin.run(f"ALTER ROLE {role} NOCREATEDB")
+        seen = drift(migrations, grounds)
+        admin.run(f"ALTER ROLE {role} CREATEDB")
+
+    assert _found(seen) == [("database", "the column public.note.stars")]
+    (note,) = seen.notes
+    assert note.startswith("The role may not make an empty database, so the models' constraints, defaults and enums")
+
+
+@on_postgres
+def test_what_was_made_to_compare_is_found_by_its_record(
+    history: History, drifted: Drifted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all was killed before it could be dropped."""
+    killed = SimpleNamespace(**vars(postgres_server) | {"drop": lambda *_: None})
+    monkeypatch.setattr(drifting, "server", killed)
+    drifted()
+
+    (left,) = history.world.branches.list()
+    assert left.name.startswith("drift_")
+    assert left.expires_at is not None
+    history.world.branches.delete(left.name)
+
+
+@on_postgres
+def test_a_connection_that_is_lost_is_an_error(history: History, drifted: Drifted) -> None:
+    """And not a note."""
+    env = history.folder / "env.py"
+    ending = "connection.exec_driver_sql('SELECT pg_terminate_backend(pg_backend_pid())')"
+    env.write_text(env.read_text().replace("    context.configure", f"    {ending}\n    context.configure"))
+
+    with pytest.raises(DatabaseFailed, match=r"^The server at .* (refused|cannot be reached)"):
+        drifted()
+
+
+def test_the_service_s_models_and_migrations_agree(bare_url: str, other_app: Callable[..., Flask]) -> None:
+    """On both kinds of database."""
+    app = other_app(bare_url)
+    with app.app_context():
+        branches = app.extensions["branches"]
+        with branches.temporary() as branch:
+            migrating.migrate(app, branch)
+            with migrating.at_work(app, branch), Grounds(branches.databases, branch) as grounds:
+                seen = drift(Migrations(app), grounds)
+
+    assert seen.differences == ()
+    assert len(seen.notes) == SQLITE
