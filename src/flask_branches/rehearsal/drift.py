@@ -18,7 +18,7 @@ from flask_branches import record
 from flask_branches.backends import postgres_errors
 from flask_branches.backends import postgres_server as server
 from flask_branches.branch import now
-from flask_branches.errors import MigrationFailed
+from flask_branches.errors import DatabaseFailed, MigrationFailed
 from flask_branches.rehearsal.modelled import Comparison
 from flask_branches.rehearsal.wording import Wording
 
@@ -75,6 +75,8 @@ def drift(migrations: Migrations, grounds: Grounds) -> Drift:
     with postgres_errors.told(grounds.url(None)):
         try:
             migrations.visit(looked.look)
+        except DatabaseFailed:
+            raise
         except Exception as error:  # env.py and its hooks are others' code, and may raise anything
             if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
                 raise
@@ -145,7 +147,8 @@ class _Looked:
             server.run(models, f"CREATE SCHEMA IF NOT EXISTS {server.quoted(name)}")
         for name, schema in there.execute(_EXTENSIONS):
             try:
-                server.run(models, f"CREATE EXTENSION {server.quoted(name)} SCHEMA {server.quoted(schema)} CASCADE")
+                wanted = f"{server.quoted(name)} SCHEMA {server.quoted(schema)}"
+                server.run(models, f"CREATE EXTENSION IF NOT EXISTS {wanted} CASCADE")
             except sa.exc.DBAPIError as error:
                 said = postgres_errors.said(error)
                 self._note(f"The extension {name} cannot be made in an empty database: {said}.")
