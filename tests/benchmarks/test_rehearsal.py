@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -152,13 +153,19 @@ def server(kind: str) -> Iterator[Server]:
 def test_a_migration_takes_as_long_when_it_is_watched(
     name: str, server: Server, tmp_path: Path, medians: Callable[..., dict[str, float]], ratio: Any
 ) -> None:
-    """Beside the same migration of an equal branch by the same code, without anybody who looks."""
+    """Beside the same migration of an equal branch by the same code, without anybody who looks; alone, and in all."""
     upgrade, rounds = _WORK[name]
     case = _case(upgrade)
+    walls: dict[str, list[float]] = {"bare": [], "watched": []}
     with server.clone(case, "corpus") as url, application(url, case, tmp_path) as app:
-        took = medians(rounds, bare=lambda: _bare(app), watched=_watched, whole=_whole)
+        took = medians(
+            rounds,
+            bare=lambda: _timed(walls["bare"], lambda: _bare(app)),
+            watched=lambda: _timed(walls["watched"], _watched),
+        )
     ratio(f"{name}: watched to bare", took["bare"] * 1e3, took["watched"] * 1e3, "ms")
-    ratio(f"{name}: all of a rehearsal to its watched migrations", took["watched"] * 1e3, took["whole"] * 1e3, "ms")
+    bare, watched = (statistics.median(walls[each]) * 1e3 for each in ("bare", "watched"))
+    ratio(f"{name}: the same with the branch, and what is looked at in between", bare, watched, "ms")
 
 
 @pytest.mark.parametrize("name", _WAITS)
@@ -222,5 +229,9 @@ def _watched() -> float:
     return took[0]
 
 
-def _whole() -> None:
-    rehearse(counts=False, drift=False, undo=False)
+def _timed(walls: list[float], side: Callable[[], float]) -> float:
+    """What a side says of itself; how long it took in all is noted."""
+    began = time.perf_counter()
+    said = side()
+    walls.append(time.perf_counter() - began)
+    return said

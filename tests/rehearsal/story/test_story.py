@@ -81,3 +81,6 @@ def test_the_dangerous_one_is_told_from_the_others(told: dict[str, Any]) -> None
     assert [(each["name"], each["concurrently"]) for each in newest["indexes"]] == [
         ("public.ix_questions_asked_at", True)
     ]
+
+    assert [each["undo"]["state"] for each in told["revisions"]] == ["same"] * 3
+    assert not told["differences"]
