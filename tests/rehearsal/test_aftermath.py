@@ -97,3 +97,27 @@ def test_a_kept_branch_is_at_its_target(history: History) -> None:
     report = history.rehearse(undo=True, keep=True)
 
     assert [each for each in report.warnings if "is at r1" in each]
+
+
+def test_models_and_schema_are_compared(history: History) -> None:
+    """What one of them has alone is a reason not to deploy; without drift there is none."""
+    assert history.rehearse(drift=True).differences == ()
+
+    history.add(ADD)
+    report = history.rehearse(drift=True)
+
+    (difference,) = report.differences or ()
+    assert difference.where == "database"
+    assert "stars" in difference.text
+    assert (report.verdict, len(report.reasons)) == ("unsafe", 1)
+
+
+def test_a_part_of_what_is_pending_is_not_compared(history: History) -> None:
+    """The models are those of the newest revision; that they were not compared is said."""
+    history.add(ADD)
+    history.add(DROP)
+
+    report = history.rehearse(drift=True, to="r1")
+
+    assert (report.verdict, report.differences) == ("safe", None)
+    assert any("The models were not compared" in each for each in report.not_shown)

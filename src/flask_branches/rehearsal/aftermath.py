@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask_branches.branch import in_short
 from flask_branches.rehearsal import old_code, rows
+from flask_branches.rehearsal.drift import drift
 from flask_branches.rehearsal.limiting import Overdue, within
 from flask_branches.rehearsal.locks import strength
 from flask_branches.rehearsal.undoing import round_trip
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 _CANCEL = (
     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+
+
+def with_drift(report: Report, plan: Plan, performance: Performance) -> Report:
+    """Hold the models against the migrated schema."""
+    if not plan.drift:
+        return report
+    found = drift(performance.migrations, performance.grounds)
+    return replace(report, differences=found.differences, not_shown=(*report.not_shown, *found.notes))
 
 
 def with_old_tests(report: Report, plan: Plan, grounds: Grounds) -> Report:

@@ -153,6 +153,7 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
         at = ", ".join(report.current) or "no revision"
         report = replace(report, warnings=(*report.warnings, f"Nothing is pending: the database is at {at}."))
     if report.failure is None:
+        report = aftermath.with_drift(report, plan, performance)
         report = aftermath.with_old_tests(report, plan, grounds)
         scripts = [each.revision for each in pending]
         report = aftermath.with_undo(report, plan, performance, scripts)
