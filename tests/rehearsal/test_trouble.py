@@ -46,18 +46,6 @@ def test_a_migration_that_fails_is_told(history: History) -> None:
     assert history.world.branches.list() == []
 
 
-@postgres_only
-def test_what_one_transaction_ran_was_rolled_back_together(make_history: Callable[..., History]) -> None:
-    """Nothing is done where the last revision fails."""
-    history = make_history(per_migration=False)
-    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
-    history.add("raise KeyError('odd')")
-
-    failure = _failure(history.rehearse())
-
-    assert (failure.error, failure.revision, failure.statement, failure.done) == ("KeyError: 'odd'", "r2", None, ())
-
-
 def test_the_branch_of_a_failure_can_be_kept(history: History) -> None:
     """As it was before the revision that failed."""
     history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
@@ -197,43 +185,6 @@ def test_a_migration_that_waits_for_itself_is_told(history: History, monkeypatch
     failure = _failure(history.rehearse(timeout="1m"))
 
     assert failure.error.startswith("It would have waited for itself for ever")
-
-
-@postgres_only
-def test_a_migration_may_commit_by_itself(history: History) -> None:
-    """Each of its transactions is told; so is that a failure would leave a part of it done."""
-    history.add(
-        """
-        for number in (1, 2):
-            op.get_bind().exec_driver_sql(f"UPDATE note SET text = 'x' WHERE id = {number}")
-            op.get_bind().commit()
-        op.execute("ALTER TABLE note ADD COLUMN stars INT")
-        """
-    )
-
-    report = history.rehearse()
-
-    assert report.failure is None
-    assert [each.revisions for each in report.transactions] == [("r1",)] * 3
-    assert report.revisions[0].transactions == (1, 2, 3) or len(report.revisions[0].transactions) == 3
-    assert any(each.startswith("r1 committed by itself, 2 times") for each in report.warnings)
-
-
-@postgres_only
-def test_a_commit_that_is_a_statement_lets_go_of_locks(history: History) -> None:
-    """As older histories have it, before what cannot run in a transaction."""
-    history.add(
-        """
-        op.execute("ALTER TABLE note ADD COLUMN stars INT")
-        op.execute("COMMIT")
-        op.execute("SELECT pg_sleep(0.3)")
-        """
-    )
-
-    report = history.rehearse()
-
-    assert report.failure is None
-    assert report.blocking[0].longest_read < 250
 
 
 @postgres_only

@@ -279,3 +279,45 @@ def test_a_savepoint_that_is_rolled_back_lets_go(history: History) -> None:
     (blocking,) = history.rehearse().blocking
 
     assert blocking.longest_read < 200
+
+
+def test_a_rewrite_that_is_undone_is_told_once(history: History) -> None:
+    """It took its time all the same; that it is undone is no other."""
+    history.add(
+        """
+        savepoint = op.get_bind().begin_nested()
+        op.execute("ALTER TABLE note ALTER COLUMN id TYPE bigint")
+        savepoint.rollback()
+        """
+    )
+
+    assert len(_only(history.rehearse()).rewrites) == 1
+
+
+def test_an_index_on_a_partitioned_table_validates_nothing(history: History) -> None:
+    """The indexes of partitions are partitions too, of the index."""
+    history.run(
+        "CREATE TABLE parted (id int) PARTITION BY RANGE (id);"
+        " CREATE TABLE part PARTITION OF parted FOR VALUES FROM (0) TO (9); INSERT INTO parted VALUES (1)"
+    )
+    history.add("op.execute('CREATE INDEX ix_parted ON parted (id)')")
+
+    assert _only(history.rehearse()).validations == ()
+
+
+def test_a_transaction_ends_when_it_ends(history: History) -> None:
+    """However long it takes until something else happens there."""
+    history.add(
+        """
+        import time
+        op.get_bind().exec_driver_sql("UPDATE note SET text = 'x'")
+        op.get_bind().exec_driver_sql("COMMIT")
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            pass
+        """
+    )
+
+    first, *_ = history.rehearse().transactions
+
+    assert first.span.length < 400

@@ -25,7 +25,7 @@ _INDEXES = {"i", "I"}
 # is counted of the transaction, and what was counted before, together only grow. Numbers below 16384 are the server's.
 _RELATIONS = (
     "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind, pg_relation_filenode(c.oid), i.indrelid, t.oid,"
-    " c.relispartition, i.indisvalid, i.indisunique, c.reltuples,"
+    " c.relispartition AND c.relkind NOT IN ('i', 'I'), i.indisvalid, i.indisunique, c.reltuples,"
     " pg_stat_get_tuples_returned(c.oid) + pg_stat_get_xact_tuples_returned(c.oid),"
     " pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_xact_tuples_inserted(c.oid),"
     " pg_stat_get_tuples_updated(c.oid) + pg_stat_get_xact_tuples_updated(c.oid),"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from flask_branches.rehearsal.observing import Activity, Observer
 
 _IDLE = 0  # libpq's PQTRANS_IDLE
+_IN_ERROR = 3  # its PQTRANS_INERROR
+_BACK_TO = re.compile(r"\s*ROLLBACK\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b", re.IGNORECASE)
+_ENDS = re.compile(r"\s*(?P<how>COMMIT|END|ROLLBACK|ABORT)\b(?P<chain>.*\bAND\s+CHAIN\b)?", re.IGNORECASE)
 _LOOKED_AT = 50
 """Rows that are committed in batches are looked at no more often than this, in milliseconds."""
 
@@ -73,7 +77,8 @@ class Course:
         self._read = Reader().read
         self._open: _Open | None = None
         self._number = 0
-        self._closing: float | None = None
+        self._closing = False
+        self._began_to_close: float | None = None
         self._committing = False
         self._began = 0.0
         self._dirty = False
@@ -89,7 +94,11 @@ class Course:
         """Whether a transaction is open."""
         if self.looks is None:
             return bool(getattr(self.driver, "in_transaction", False))
-        return int(self.driver.info.transaction_status) != _IDLE
+        return self._status != _IDLE
+
+    @property
+    def _status(self) -> int:
+        return int(self.driver.info.transaction_status)
 
     def observe(self, looks: Looks, activity: Activity, observer: Observer) -> None:
         """Look at what happens on Postgres."""
@@ -99,6 +108,7 @@ class Course:
         """A revision's own code is to run."""
         self.runs.append(run)
         self._run = run
+        self.failing = None
         if self.activity is not None:
             self.activity.revision = run.id
 
@@ -130,6 +140,7 @@ class Course:
         ended = self._clock.now()
         if self.activity is not None:
             self.activity.running = False
+        self.failing = None
         key, of_schema = self._read(text)
         number = self._count(self._began)
         if self._run is not None:
@@ -138,8 +149,9 @@ class Course:
             self._dirty = True
             if of_schema:
                 self._look_after(tally, text)
-        if of_schema and self._open is not None and not self.in_transaction:
-            self._over(committed=True)  # the statement was a COMMIT
+        ends = _ENDS.match(text) if of_schema and self._open is not None else None
+        if ends is not None and (ends["chain"] or not self.in_transaction):
+            self._over(committed=ends["how"].upper() in {"COMMIT", "END"})
 
     def own(self, text: str, began: float, rows: int) -> None:
         """A statement was answered to a connection that the migration has opened itself."""
@@ -152,29 +164,38 @@ class Course:
         if self.activity is not None:
             self.activity.running = False
         if text is None:
-            self._committing = False  # the commit itself: a constraint that is looked at in the end
+            self._refused_commit()
         elif self._run is not None:
+            self._count(self._began)
             self.failing = shortened(text)
+
+    def _refused_commit(self) -> None:
+        """A constraint that is looked at in the end: what belongs to the transaction has come to nothing."""
+        if self._committing and self._open is not None:
+            self._committing, self.failing = False, "COMMIT"
+            for run in self.runs:
+                run.failed |= run.id in self._open.revisions
 
     def closing(self, *, committing: bool) -> None:
         """The transaction is to end; the next that happens here happens after that."""
         if self._run is not None and self._dirty and self._clock.now() - self._looked > _LOOKED_AT:
             self._look_at_rows()
-        self._closing, self._committing = self._clock.now(), committing
+        self._closing, self._committing = True, committing
+        self._began_to_close = now = self._clock.now()
         if self.activity is not None:
-            self.activity.since, self.activity.running = self._closing, True
+            self.activity.since, self.activity.running = now, True
 
     def settle(self) -> None:
         """Something happens here: what was closing is closed."""
-        if self._closing is not None:
-            self._closing = None
+        if self._closing:
+            self._closing = False
             self._over(committed=self._committing)
 
     def _over(self, *, committed: bool) -> None:
         if self.activity is not None and self.observer is not None:
             self.activity.running = False
             self.observer.release()
-        ended = self._clock.now()
+        ended = self._ended()
         if self._open is not None:
             span = Span(self._open.began, ended)
             revisions = tuple(self._open.revisions)
@@ -184,6 +205,14 @@ class Course:
                 )
             self._open = None
 
+    def _ended(self) -> float:
+        """When the transaction has ended: as soon as its locks were seen to be gone, where that was before now."""
+        now = self._clock.now()
+        if self.observer is None or self._began_to_close is None:
+            return now
+        gone, began, self._began_to_close = self.observer.tracker.empty_since, self._began_to_close, None
+        return gone if began <= gone <= now else now
+
     def _count(self, began: float) -> int | None:
         """Count a statement of the transaction that is open, or begins with it."""
         if getattr(self.driver, "autocommit", False) is True:
@@ -191,10 +220,12 @@ class Course:
         if self._open is None:
             self._number += 1
             self._open = _Open(self._number, began)
-        if self._run is not None:
+        # What Alembic notes down after a revision's own code is part of it.
+        run = self._run or (self.runs[-1] if self.runs else None)
+        if run is not None:
             self._open.statements += 1
-            self._open.revisions[self._run.id] = None
-            self._run.transactions[self._open.number] = None
+            self._open.revisions[run.id] = None
+            run.transactions[self._open.number] = None
         return self._open.number
 
     @staticmethod
@@ -207,6 +238,9 @@ class Course:
     def _look_after(self, tally: Tally, text: str) -> None:
         if self.observer is None or self.looks is None:
             return
+        if _BACK_TO.match(text):
+            self.resume()  # what was seen to be done since the savepoint was seen; that it is undone is no change
+            return
         in_transaction = self.in_transaction
         concurrently = not in_transaction and "concurrently" in text.lower()
         # A hundred statements, looked at one by one, would seem to hold their locks for that much longer.
@@ -217,7 +251,9 @@ class Course:
         cast("Run", self._run).changes.add(changes)
 
     def _look_at_rows(self) -> None:
-        if self.looks is not None and self.observer is not None and self._dirty:
+        if self.looks is None or self.observer is None or self._status == _IN_ERROR:
+            return
+        if self._dirty:
             with self._clock.paused():
                 if self.in_transaction:  # which may be shorter than the time between two glances
                     self.observer.glance(settled=True)

@@ -110,6 +110,8 @@ class Tracker:
         self._closed: dict[tuple[str | None, Key], list[tuple[Span, bool]]] = defaultdict(list)
         self._ignored: set[Key] = set()
         self._glanced = 0.0
+        self.empty_since = 0.0
+        """When the latest of the locks was seen to be gone."""
 
     def glance(
         self,
@@ -120,8 +122,8 @@ class Tracker:
         since: float,
         revision: str | None,
         settled: bool,
-    ) -> set[Key]:
-        """Take in what a session holds; gives what it did not hold before.
+    ) -> None:
+        """Take in what a session holds.
 
         Args:
             keys: its locks.
@@ -132,16 +134,17 @@ class Tracker:
             settled: whether no statement is running, so that what is held will be held until the transaction ends.
         """
         held = set(keys) - self._ignored
-        new = held - self._open.keys()
-        for key in new:
+        for key in held - self._open.keys():
             self._open[key] = _Open(max(since, self._glanced), revision)
-        for key in self._open.keys() - held:
+        gone = self._open.keys() - held
+        for key in gone:
             self._close(key, answered)
+        if gone and not held:
+            self.empty_since = answered
         if settled:
             for each in self._open.values():
                 each.sampled = False
         self._glanced = asked
-        return new
 
     def ignore(self, keys: Iterable[Key]) -> None:
         """Leave out, until the transaction ends, what the session does not hold for its migration."""
@@ -153,10 +156,6 @@ class Tracker:
             self._close(key, at)
         self._ignored.clear()
         self._glanced = at
-
-    def longest_open(self) -> dict[Key, float]:
-        """What is held at present, and since when."""
-        return {key: each.began for key, each in self._open.items()}
 
     def seen(self) -> list[Held]:
         """Every lock that has been let go of."""

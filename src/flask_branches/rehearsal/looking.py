@@ -53,11 +53,6 @@ class Looks:
         self.known: dict[int, Relation] = dict(self.before.by_oid)
         """Every relation that was ever seen, as it was called first."""
 
-    @property
-    def last(self) -> Catalog:
-        """What there was at the latest look."""
-        return self._last
-
     def table_of(self, oid: int) -> int:
         """The table that a relation is part of, gone as it may be."""
         found = self.known.get(oid)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOCKS = (
     "SELECT DISTINCT relation::bigint, mode FROM pg_locks WHERE pid = ANY(%s) AND granted AND locktype = 'relation'"
+    " AND mode <> 'SIReadLock'"  # of a serializable transaction, which keeps nobody waiting
     " AND relation >= 16384 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 _STUCK = "SELECT pid FROM unnest(%s::int[]) pid WHERE %s = ANY(pg_blocking_pids(pid))"

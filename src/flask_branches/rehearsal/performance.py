@@ -73,6 +73,7 @@ class Performance:
             try:
                 with within(self._timeout.total_seconds(), self._interrupt):
                     self.migrations.upgrade(to, self.watch)
+                self.failure = self._undone()
             except (Exception, Overdue) as error:  # noqa: BLE001  migrations are others' code, and may raise anything
                 self.failure = self._failed(error)
             self.took = self.clock.now() - began
@@ -108,14 +109,33 @@ class Performance:
                 self._interrupted = True
                 interrupt()
 
+    def _undone(self) -> Failure | None:
+        """That what was run without an error has come to nothing all the same."""
+        current = self.migrations.current()
+        for course in self.watch.courses:
+            course.settle()
+            if course.runs and course.runs[-1].id not in current.get(course.key, ()):
+                at = ", ".join(current.get(course.key, ())) or "no revision"
+                return Failure(
+                    f"It ran without an error, and was rolled back in the end: the database is at {at}. Who commits by "
+                    "himself ends the transaction that Alembic commits: use op.get_context().autocommit_block().",
+                    course.runs[-1].id,
+                    done=tuple(each for each in self._done() if each != course.runs[-1].id),
+                )
+        return None
+
+    def _done(self) -> tuple[str, ...]:
+        """The revisions that were committed."""
+        runs = [(course, run) for course in self.watch.courses for run in course.runs]
+        return tuple(dict.fromkeys(run.id for course, run in runs if not run.failed and _is_done(course, run)))
+
     def _failed(self, error: BaseException) -> Failure:
         courses = self.watch.courses
         for course in courses:
             course.settle()
         failed = next((run.id for course in courses for run in course.runs if run.failed), None)
-        done = {run.id: None for course in courses for run in course.runs if not run.failed and _is_done(course, run)}
         statement = next((course.failing for course in courses if course.failing), None)
-        return Failure(self._reason(error), failed, statement, tuple(done))
+        return Failure(self._reason(error), failed, statement, self._done())
 
     def _reason(self, error: BaseException) -> str:
         observers = [course.observer for course in self.watch.courses if course.observer is not None]
@@ -149,4 +169,4 @@ def server_of(connection: Connection) -> str:
 def _is_done(course: Course, run: Run) -> bool:
     """Whether what a revision did was committed."""
     mine = [each for each in course.transactions if run.id in each.revisions]
-    return all(each.committed for each in mine)
+    return bool(mine) and mine[-1].committed

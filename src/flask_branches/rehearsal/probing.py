@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     What = Literal["reads", "writes"]
 
 _MODES: dict[What, str] = {"reads": "ACCESS SHARE", "writes": "ROW EXCLUSIVE"}
+_NO_TABLE = "42P01"
 _PATIENCE = 10
 """How many seconds the last probe may take to end, after the migrations have ended."""
 
@@ -72,18 +73,19 @@ class Prober:
         while (wanted := self._wanted.get()) is not None:
             table, name, what = wanted
             began = self._clock.now()
-            # It was renamed or dropped meanwhile, or the branch is gone: it has waited all the same.
-            with suppress(*errors_of(self._cursor)):
-                self._wait(f"BEGIN; LOCK TABLE ONLY {name} IN {_MODES[what]} MODE; ROLLBACK")
-            self.waited.append(Waited(table, what, began, self._clock.now()))
+            if self._wait(f"BEGIN; LOCK TABLE ONLY {name} IN {_MODES[what]} MODE; ROLLBACK"):
+                self.waited.append(Waited(table, what, began, self._clock.now()))
             self._busy = False
 
-    def _wait(self, statement: str) -> None:
+    def _wait(self, statement: str) -> bool:
+        """Whether the lock was waited for: also where its table was renamed or dropped meanwhile."""
         try:
             self._cursor.execute(statement)
-        except errors_of(self._cursor):
-            self._cursor.execute("ROLLBACK")
-            raise
+        except errors_of(self._cursor) as error:
+            with suppress(*errors_of(self._cursor)):  # the branch is gone
+                self._cursor.execute("ROLLBACK")
+            return (getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)) == _NO_TABLE
+        return True
 
 
 def errors_of(cursor: Any) -> tuple[type[Exception]]:  # noqa: ANN401  the DB-API has no types

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from flask_branches.rehearsal.observed import Statement
 
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
-_SPACE = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+# Possessive: else a text is tried in all the ways in which its spaces and comments could be parted.
+_SPACE = r"(?:\s++|--[^\n]*+\n|/\*(?>.*?\*/))*+"
 _OF_ROWS = re.compile(
     rf"{_SPACE}\(?{_SPACE}(?:SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|COPY|SHOW|EXPLAIN|SAVEPOINT|RELEASE|SET)\b",
     re.IGNORECASE | re.DOTALL,

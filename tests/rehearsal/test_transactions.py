@@ -1,0 +1,170 @@
+"""Transactions that migrations begin, end and break by themselves, as Postgres has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.branches.worlds import SQLITE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.rehearsal.histories import History
+
+    from flask_branches.rehearsal.report import Failure, Report
+
+pytestmark = pytest.mark.skipif(SQLITE, reason="rules of Postgres'")
+
+
+def _failure(report: Report) -> Failure:
+    assert report.failure is not None
+    assert (report.verdict, report.status) == ("failed", 2)
+    assert report.reasons == (report.failure.error,)
+    return report.failure
+
+
+def test_what_one_transaction_ran_was_rolled_back_together(make_history: Callable[..., History]) -> None:
+    """Nothing is done where the last revision fails."""
+    history = make_history(per_migration=False)
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("raise KeyError('odd')")
+
+    failure = _failure(history.rehearse())
+
+    assert (failure.error, failure.revision, failure.statement, failure.done) == ("KeyError: 'odd'", "r2", None, ())
+
+
+def test_a_migration_may_commit_in_batches(history: History) -> None:
+    """Each of its transactions is told; so is that a failure would leave a part of it done."""
+    history.add(
+        """
+        for number in (1, 2):
+            op.execute(f"UPDATE note SET text = 'x' WHERE id = {number}")
+            op.execute("COMMIT")
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        """
+    )
+
+    report = history.rehearse(keep=True)
+
+    assert report.failure is None
+    assert [(each.revisions, each.committed) for each in report.transactions] == [(("r1",), True)] * 3
+    assert any(each.startswith("r1 committed by itself, 2 times") for each in report.warnings)
+    assert "stars" in history.world.branches.diff(report.branch)
+
+
+def test_a_migration_that_is_rolled_back_in_the_end_is_told(history: History) -> None:
+    """Its own commit has ended the transaction that Alembic commits: production would be left like that."""
+    history.add(
+        """
+        op.get_bind().exec_driver_sql("UPDATE note SET text = 'x'")
+        op.get_bind().commit()
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        """
+    )
+
+    failure = _failure(history.rehearse())
+
+    assert failure.error.startswith(
+        "It ran without an error, and was rolled back in the end: the database is at first."
+    )
+    assert (failure.revision, failure.done) == ("r1", ())
+
+
+@pytest.mark.parametrize("statement", ["SELECT nonsense", "INSERT INTO note VALUES (1, 'again')"])
+def test_an_error_that_a_savepoint_keeps_is_none(history: History, statement: str) -> None:
+    """Nothing is asked of a transaction that is in error."""
+    history.add(
+        f"""
+        op.execute("TABLE note")
+        try:
+            with op.get_bind().begin_nested():
+                op.execute({statement!r})
+        except sa.exc.DBAPIError:
+            pass
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        """
+    )
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert [each.committed for each in report.transactions] == [True]
+
+
+def test_an_own_rollback_is_no_commit(history: History) -> None:
+    """What it undid was not done."""
+    history.add(
+        """
+        op.execute("UPDATE note SET text = 'x'")
+        op.execute("ROLLBACK")
+        op.execute("UPDATE note SET text = 'y'")
+        op.execute("COMMIT AND CHAIN")
+        op.execute("SELECT pg_sleep(0.3)")
+        """
+    )
+
+    report = history.rehearse()
+
+    assert [each.committed for each in report.transactions] == [False, True, True]
+    assert report.transactions[1].span.length < 250
+
+
+def test_a_commit_that_fails_is_told(history: History) -> None:
+    """A constraint that is looked at in the end belongs to the revision that has broken it."""
+    history.run("CREATE TABLE star (note INT REFERENCES note DEFERRABLE INITIALLY DEFERRED)")
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("op.execute('INSERT INTO star VALUES (77)')")
+
+    failure = _failure(history.rehearse())
+
+    assert "violates foreign key constraint" in failure.error
+    assert (failure.revision, failure.statement, failure.done) == ("r2", "COMMIT", ("r1",))
+
+
+def test_a_statement_that_was_forgiven_is_not_blamed(history: History) -> None:
+    """An error that comes later has nothing to do with it."""
+    history.add(
+        """
+        with op.get_context().autocommit_block():
+            try:
+                op.execute("SELECT nonsense")
+            except sa.exc.DBAPIError:
+                pass
+        """
+    )
+    history.add("raise KeyError('odd')")
+
+    failure = _failure(history.rehearse())
+
+    assert (failure.revision, failure.statement) == ("r2", None)
+
+
+def test_a_serializable_application_is_watched(history: History) -> None:
+    """Its transactions have locks of another kind, which keep nobody waiting."""
+    engine = history.world.db.engine
+    history.world.db.engines[None] = engine.execution_options(isolation_level="SERIALIZABLE")
+    history.add("op.execute('SELECT * FROM note'); op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+
+    report = history.rehearse()
+    history.world.db.engines[None] = engine
+
+    assert report.failure is None
+    assert "ACCESS EXCLUSIVE" in {each.mode for each in report.revisions[0].locks}
+
+
+def test_a_commit_that_is_a_statement_lets_go_of_locks(history: History) -> None:
+    """As older histories have it, before what cannot run in a transaction."""
+    history.add(
+        """
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        op.execute("COMMIT")
+        op.execute("SELECT pg_sleep(0.3)")
+        """
+    )
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert report.blocking[0].longest_read < 250
