@@ -164,6 +164,7 @@ def test_nothing_pending_is_safe(history: History) -> None:
 
     assert (report.verdict, report.revisions, report.current, report.target) == ("safe", (), ("first",), ("first",))
     assert report.warnings == ("Nothing is pending: the database is at first.",)
+    assert any(each.startswith("Locks, rewrites") for each in report.not_shown) == SQLITE
 
 
 def test_a_part_of_what_is_pending(history: History) -> None:

@@ -18,7 +18,7 @@ from flask_branches.configured import engines_of
 from flask_branches.errors import BranchesError, MigrationFailed, NotSupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -102,6 +102,11 @@ class Migrations:
 
         self._run(looked)
 
+    def history(self) -> list[str]:
+        """All revisions that there are files for, each after those that it comes from."""
+        with self._told():
+            return [each.revision for each in self._loaded().walk_revisions()][::-1]
+
     def heads(self) -> Heads:
         """The newest revisions that there are files for.
 
@@ -158,14 +163,23 @@ class Migrations:
 
         self._run(self._stepping(steps, watcher))
 
-    def undo(self, script: Script, watcher: Watcher | None = None) -> None:
+    def undo(self, script: Script, keys: Collection[str | None] | None = None) -> None:
         """Undo one revision and no other, also where it has several before it, or others beside it.
+
+        Args:
+            script: the revision.
+            keys: the databases that it is undone in; by default, all.
 
         Raises:
             MigrationFailed: where Alembic refuses; whatever a migration raises is raised.
         """
         step = MigrationStep.downgrade_from_script(self._script().revision_map, script)
-        self._run(self._stepping(lambda heads: [step] if script.revision in heads else [], watcher))
+
+        def steps(heads: Heads, context: MigrationContext) -> list[RevisionStep]:
+            is_meant = keys is None or self.key_of(context) in keys
+            return [step] if is_meant and script.revision in heads else []
+
+        self._run(steps)
 
     def key_of(self, context: MigrationContext) -> str | None:
         """Which of the application's databases a run is in: its bind key, None for the default one."""
