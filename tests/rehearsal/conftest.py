@@ -31,8 +31,10 @@ def database(make_world: Callable[..., World]) -> Iterator[Connection]:
 def make_history(make_world: Callable[..., World], tmp_path: Path) -> Callable[..., History]:
     """Make an application whose first migration has been run."""
 
-    def make(**options: Any) -> History:
-        return History(make_world(USUAL), tmp_path / "migrations", **options)
+    def make(*, binds: bool = False, **options: Any) -> History:
+        world = make_world(USUAL, binds=binds)
+        world.db.session.remove()
+        return History(world, tmp_path / "migrations", **options)
 
     return make
 

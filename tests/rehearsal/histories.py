@@ -38,6 +38,17 @@ with db.engine.connect() as connection:
     with context.begin_transaction():
         context.run_migrations()
 """
+_ENV_OF_ALL = """
+from alembic import context
+from flask import current_app
+
+db = current_app.extensions["migrate"].db
+for key, table in ((None, "note"), ("second", "tag")):
+    with db.engines[key].connect() as connection:
+        context.configure(connection=connection, table=table, transaction_per_migration={per_migration!r})
+        with context.begin_transaction():
+            context.run_migrations()
+"""
 _REVISION = '''"""{title}"""
 
 import sqlalchemy as sa
@@ -68,11 +79,13 @@ class History:
 
     def __post_init__(self) -> None:
         (self.folder / "versions").mkdir(parents=True)
-        (self.folder / "env.py").write_text(_ENV.format(per_migration=self.per_migration))
+        env = _ENV_OF_ALL if self.world.Tag else _ENV
+        (self.folder / "env.py").write_text(env.format(per_migration=self.per_migration))
         Migrate(self.world.app, self.world.db, directory=str(self.folder))
         self.add("pass", id="first")
-        self.run("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        self.run("INSERT INTO alembic_version VALUES ('first')")
+        for key in self.world.db.engines:
+            self.run("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)", key)
+            self.run("INSERT INTO alembic_version VALUES ('first')", key)
 
     def add(self, upgrade: str, downgrade: str = "pass", *, id: str = "", down: Any = None) -> str:  # noqa: A002  that is its name
         """Write a revision after the last one, or after another."""
@@ -92,9 +105,9 @@ class History:
         """Rehearse what is pending; by default without what comes after the migrations."""
         return rehearsal.rehearse(**({"drift": False, "undo": False} | options))
 
-    def run(self, statement: str) -> None:
-        """Run SQL on the application's own database."""
-        with connected(self.world.main, {}) as connection:
+    def run(self, statement: str, key: str | None = None) -> None:
+        """Run SQL on one of the application's own databases."""
+        with connected(self.world.db.engines[key].url, {}) as connection:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
             connection.commit()
 

@@ -86,6 +86,49 @@ def test_a_way_back_that_does_not_end_is_left(history: History) -> None:
     assert history.world.branches.list() == []
 
 
+@pytest.mark.parametrize("behind", [None, "second"])
+def test_databases_at_different_revisions_are_undone_each_to_its_own(
+    make_history: Callable[..., History], behind: str | None
+) -> None:
+    """One is further behind than the other; what was not pending in it is not undone there."""
+    history = make_history(binds=True)
+    table = "op.get_context().opts['table']"
+    history.add(f"op.add_column({table}, sa.Column('stars', sa.Integer))", f"op.drop_column({table}, 'stars')")
+    history.add(f"op.add_column({table}, sa.Column('more', sa.Integer))", f"op.drop_column({table}, 'more')")
+    ahead, itself = ("second", "tag") if behind is None else (None, "note")
+    for name in ("stars", "more"):
+        history.run(f"ALTER TABLE {itself} ADD COLUMN {name} INTEGER DEFAULT 5", ahead)
+    history.run("UPDATE alembic_version SET version_num = 'r2'", ahead)
+
+    report = history.rehearse(undo=True, keep=True)
+
+    assert [(each.id, each.database, each.undo.state) for each in report.revisions] == [
+        ("r1", behind, "same"),
+        ("r2", behind, "same"),
+    ]
+    assert report.warnings == ()
+    assert set(report.target) == {"r2"}
+    assert set(report.current) == {"first", "r2"}
+
+
+def test_what_is_pending_in_one_database_more_than_in_another(make_history: Callable[..., History]) -> None:
+    """Each has its own moments, whichever is first."""
+    history = make_history(binds=True)
+    table = "op.get_context().opts['table']"
+    history.add(f"op.add_column({table}, sa.Column('stars', sa.Integer))", f"op.drop_column({table}, 'stars')")
+    history.run("ALTER TABLE note ADD COLUMN stars INTEGER")
+    history.run("UPDATE alembic_version SET version_num = 'r1'")
+    history.add(f"op.add_column({table}, sa.Column('more', sa.Integer))", f"op.drop_column({table}, 'more')")
+
+    report = history.rehearse(undo=True)
+
+    assert [(each.id, each.database, each.undo.state, each.undo.diff) for each in report.revisions] == [
+        ("r2", None, "same", ""),
+        ("r1", "second", "same", ""),
+        ("r2", "second", "same", ""),
+    ]
+
+
 def test_a_kept_branch_is_at_its_target(history: History) -> None:
     """Having been undone and done again; where that fails, it is said where it is."""
     history.add(

@@ -94,12 +94,65 @@ def test_a_database_that_is_ahead_is_refused(history: History) -> None:
     assert history.world.branches.list() == []
 
 
+def test_nothing_leads_up_to_base(history: History) -> None:
+    """That is a downgrade, and no rehearsal."""
+    with pytest.raises(MigrationFailed, match=r"^Nothing is pending up to base.*: name a revision\.$"):
+        history.rehearse(to="base")
+
+    assert history.world.branches.list() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def upgrade(:", r"SyntaxError: invalid syntax \(broken\.py, line 1\)\. Correct them\.$"),
+        (
+            "import nowhere_to_be_found",
+            r"ModuleNotFoundError: .*nowhere_to_be_found.* \(broken\.py, line 1\)\. Correct",
+        ),
+        ("raise SystemExit(1)", r"SystemExit: 1 \(broken\.py, line 1\)\. Correct them\.$"),
+    ],
+)
+def test_a_revision_that_cannot_be_read_is_told(history: History, code: str, said: str) -> None:
+    """With its file and line, before a branch is made."""
+    (history.folder / "versions" / "broken.py").write_text(code)
+
+    with pytest.raises(MigrationFailed, match=rf"^The migrations in .* cannot be read: {said}"):
+        history.rehearse()
+
+    assert history.world.branches.list() == []
+
+
+@pytest.mark.parametrize("code", ["import nowhere_to_be_found", "raise SystemExit(1)", "1 / 0"])
+def test_an_env_that_cannot_be_run_is_told(history: History, code: str) -> None:
+    """It could not be rehearsed, which is another thing than not being safe."""
+    (history.folder / "env.py").write_text(code)
+
+    with pytest.raises(MigrationFailed, match=r"env\.py cannot be run on the branch: \w+: [^\n]+ Correct what it says"):
+        history.rehearse()
+
+    assert history.world.branches.list() == []
+
+
+@postgres_only
+def test_a_revision_table_that_may_not_be_read_is_told(role: str, history: History) -> None:
+    """As the database says it."""
+    history.run(f"GRANT USAGE ON SCHEMA public TO {role}")
+    env = (history.folder / "env.py").read_text()
+    ask = f"    connection.exec_driver_sql('SET ROLE {role}')\n    context.configure("
+    (history.folder / "env.py").write_text(env.replace("    context.configure(", ask))
+
+    with pytest.raises(MigrationFailed, match=r"InsufficientPrivilege: permission denied for table alembic_version\. "):
+        history.rehearse()
+
+
 def test_nothing_pending_is_safe(history: History) -> None:
     """And said."""
     report = history.rehearse()
 
     assert (report.verdict, report.revisions, report.current, report.target) == ("safe", (), ("first",), ("first",))
     assert report.warnings == ("Nothing is pending: the database is at first.",)
+    assert any(each.startswith("Locks, rewrites") for each in report.not_shown) == SQLITE
 
 
 def test_a_part_of_what_is_pending(history: History) -> None:

@@ -269,7 +269,6 @@ def test_merges_and_branches_are_undone_one_by_one(
 def test_every_database_of_an_application_counts(make_world: Callable[..., World], tmp_path: Path) -> None:
     """What differs in one of them is told with its bind key."""
     both = History(make_world(USUAL, binds=True), tmp_path / "migrations")
-    (both.folder / "env.py").write_text(_OF_ALL)
     both.world.db.session.remove()
     both.add(
         "op.add_column(op.get_context().opts['table'], sa.Column('stars', sa.Integer))",
@@ -285,19 +284,6 @@ def test_every_database_of_an_application_counts(make_world: Callable[..., World
     assert found["stars"].state == "differs"
     assert "--- expected (second)" in found["stars"].diff
     assert "(main)" not in found["stars"].diff
-
-
-_OF_ALL = """
-from alembic import context
-from flask import current_app
-
-db = current_app.extensions["migrate"].db
-for key, table in ((None, "note"), ("second", "tag")):
-    with db.engines[key].connect() as connection:
-        context.configure(connection=connection, table=table, transaction_per_migration=True)
-        with context.begin_transaction():
-            context.run_migrations()
-"""
 
 
 @pytest.mark.skipif(SQLITE, reason="a rule of Postgres")

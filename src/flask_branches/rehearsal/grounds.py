@@ -70,6 +70,11 @@ class Grounds:
         """The bind keys, the default database first."""
         return list(self._urls)
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the default database is SQLite's."""
+        return self.url(None).get_backend_name() == "sqlite"
+
     def url(self, key: str | None) -> sa.URL:
         """Where one of them is."""
         return urls.parsed(self._urls[key])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from alembic.runtime.environment import EnvironmentContext
@@ -13,11 +15,10 @@ from alembic.util import CommandError
 
 from flask_branches import migrating, urls
 from flask_branches.configured import engines_of
-from flask_branches.errors import MigrationFailed, NotSupported
+from flask_branches.errors import BranchesError, MigrationFailed, NotSupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -66,7 +67,7 @@ class Migrations:
         """The revisions that each database is at, by bind key.
 
         Raises:
-            MigrationFailed: where the application's ``env.py`` cannot be run.
+            MigrationFailed: where the application's ``env.py`` cannot be run, or cannot read what it needs.
         """
         found: dict[str | None, Heads] = {}
 
@@ -74,7 +75,15 @@ class Migrations:
             found[self.key_of(context)] = heads
             self.version_table = context.version_table
 
-        self.visit(look)
+        try:
+            self.visit(look)
+        except BranchesError:
+            raise
+        except (Exception, SystemExit) as error:  # env.py is others' code, and may raise anything
+            raise MigrationFailed(
+                f"{self.folder / 'env.py'} cannot be run on the branch: {_named(error)}. Correct what it says, and see "
+                "that flask db current goes through."
+            ) from error
         return found
 
     def visit(self, look: Callable[[Heads, MigrationContext], None]) -> None:
@@ -93,20 +102,31 @@ class Migrations:
 
         self._run(looked)
 
-    def heads(self) -> Heads:
-        """The newest revisions that there are files for."""
+    def history(self) -> list[str]:
+        """All revisions that there are files for, each after those that it comes from."""
         with self._told():
-            return tuple(self._script().get_heads())
+            return [each.revision for each in self._loaded().walk_revisions()][::-1]
+
+    def heads(self) -> Heads:
+        """The newest revisions that there are files for.
+
+        Raises:
+            MigrationFailed: where a file cannot be read.
+        """
+        with self._told():
+            return tuple(self._loaded().get_heads())
 
     def pending(self, current: Heads, to: str = "heads") -> list[RevisionStep]:
         """What is between the revisions that a database is at and another one, in the order of a run.
 
         Raises:
-            MigrationFailed: for a revision without a file, one that is not the only one of its name, and several heads
-                where one is asked for.
+            MigrationFailed: for a revision without a file, one that is not the only one of its name, several heads
+                where one is asked for, a file that cannot be read, and ``base``, which nothing leads up to.
         """
-        script = self._script()
+        if to == "base":
+            raise MigrationFailed("Nothing is pending up to base, which is what a downgrade goes to: name a revision.")
         with self._told():
+            script = self._loaded()
             known = {each.revision for each in script.walk_revisions()}
             if unknown := sorted(set(current) - known):
                 raise MigrationFailed(
@@ -143,14 +163,23 @@ class Migrations:
 
         self._run(self._stepping(steps, watcher))
 
-    def undo(self, script: Script, watcher: Watcher | None = None) -> None:
+    def undo(self, script: Script, keys: Collection[str | None] | None = None) -> None:
         """Undo one revision and no other, also where it has several before it, or others beside it.
+
+        Args:
+            script: the revision.
+            keys: the databases that it is undone in; by default, all.
 
         Raises:
             MigrationFailed: where Alembic refuses; whatever a migration raises is raised.
         """
         step = MigrationStep.downgrade_from_script(self._script().revision_map, script)
-        self._run(self._stepping(lambda heads: [step] if script.revision in heads else [], watcher))
+
+        def steps(heads: Heads, context: MigrationContext) -> list[RevisionStep]:
+            is_meant = keys is None or self.key_of(context) in keys
+            return [step] if is_meant and script.revision in heads else []
+
+        self._run(steps)
 
     def key_of(self, context: MigrationContext) -> str | None:
         """Which of the application's databases a run is in: its bind key, None for the default one."""
@@ -168,6 +197,19 @@ class Migrations:
 
     def _script(self) -> ScriptDirectory:
         return ScriptDirectory.from_config(self.config())
+
+    def _loaded(self) -> ScriptDirectory:
+        """With every revision's file read."""
+        script = self._script()
+        try:
+            script.get_heads()
+        except CommandError:
+            raise
+        except (Exception, SystemExit) as error:  # revisions are others' code, and may raise anything
+            raise MigrationFailed(
+                f"The migrations in {self.folder} cannot be read: {_named(error)}{_place(error)}. Correct them."
+            ) from error
+        return script
 
     def _stepping(
         self, steps: Steps, watcher: Watcher | None
@@ -197,3 +239,15 @@ class Migrations:
         except CommandError as error:
             said = str(error).strip().split("\n")[0].rstrip(".")
             raise MigrationFailed(f"Alembic refuses the migrations in {self.folder}: {said}. Correct them.") from error
+
+
+def _named(error: BaseException) -> str:
+    """An error in one line, with its kind."""
+    said = str(getattr(error, "orig", error)).strip().split("\n")[0].rstrip(".")
+    return f"{type(getattr(error, 'orig', error)).__name__}: {said}" if said else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """The line that an error comes from, but of a mistake in the writing, which says it itself."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"

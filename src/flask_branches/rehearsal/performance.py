@@ -55,11 +55,6 @@ class Performance:
         self._undo = undo
         self.watch = Watch(migrations, self.clock, self._observe, self._measure)
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether locks could be seen."""
-        return any(course.observer is not None for course in self.watch.courses)
-
     def run(self, to: str) -> None:
         """Run them; what goes wrong is in :attr:`failure` afterwards."""
         hidden = self.migrations.version_table

@@ -128,7 +128,8 @@ def _branch(
 def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str) -> Report:
     started = datetime.now(UTC)
     current = migrations.current()
-    pending = migrations.pending(current.get(None, ()), plan.to)
+    pending = {key: migrations.pending(heads, plan.to) for key, heads in current.items()}
+    at = tuple(dict.fromkeys(each for heads in current.values() for each in heads))
     performance = Performance(migrations, grounds, timeout=plan.timeout, counts=plan.counts, undo=plan.undo)
     performance.run(plan.to)
     report = Report(
@@ -140,26 +141,31 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
         kept=plan.keep,
         started_at=started.replace(microsecond=0),
         took=performance.took,
-        current=current.get(None, ()),
-        target=tuple(dict.fromkeys(each.revision.revision for each in pending[-1:])) or current.get(None, ()),
+        current=at,
+        target=tuple(dict.fromkeys(step.revision.revision for steps in pending.values() for step in steps[-1:])) or at,
         limits=plan.limits,
         verdict="safe",
         reasons=(),
         failure=performance.failure,
-        not_shown=_NOT_SHOWN if performance.is_watched else (*_NOT_ON_SQLITE, *_NOT_SHOWN[1:]),
+        not_shown=(*_NOT_ON_SQLITE, *_NOT_SHOWN[1:]) if grounds.is_sqlite else _NOT_SHOWN,
     )
     report = _watched(report, performance)
-    if not pending:
-        at = ", ".join(report.current) or "no revision"
-        report = replace(report, warnings=(*report.warnings, f"Nothing is pending: the database is at {at}."))
     if report.failure is None:
+        report = _nothing_pending(report)
         report = aftermath.with_drift(report, plan, performance)
         report = aftermath.with_old_tests(report, plan, grounds)
-        scripts = [each.revision for each in pending]
+        scripts = {step.revision.revision: step.revision for steps in pending.values() for step in steps}
         report = aftermath.with_undo(report, plan, performance, scripts)
     report = replace(report, advice=advise(report))
     verdict, reasons = judged(report)
     return replace(report, verdict=verdict, reasons=reasons)
+
+
+def _nothing_pending(report: Report) -> Report:
+    if report.revisions:
+        return report
+    at = ", ".join(report.current) or "no revision"
+    return replace(report, warnings=(*report.warnings, f"Nothing is pending: the database is at {at}."))
 
 
 def _watched(report: Report, performance: Performance) -> Report:

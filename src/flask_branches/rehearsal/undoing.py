@@ -16,7 +16,7 @@ from flask_branches.rehearsal import rows, shapes
 from flask_branches.rehearsal.observed import Undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from alembic.script import Script
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flask_branches.rehearsal.migrations import Migrations
 
     Schema = Mapping[str | None, str]
-    Tables = Mapping[str | None, Iterable[str]]
+    Tables = Mapping[str | None, Collection[str]]
     Contents = Mapping[str | None, Mapping[str, rows.Content | None]]
     Told = set[str]
     Connect = Callable[[str | None], AbstractContextManager[Connection]]
@@ -56,7 +56,8 @@ def round_trip(
         migrations: of an application that is at work on the branch, which is at the newest of the revisions.
         revisions: in the order in which they were run.
         schemas: by bind key, as :func:`flask_branches.schema.dump` has it: before the first revision, and after each.
-        tables: by revision and by bind key, the names of those that a revision has written to, as reports have them.
+        tables: by revision and by bind key, the names of those that a revision has written to, as reports have them; a
+            revision is undone in those databases, and one that is not in here in all.
         connect: gives a connection in autocommit to the database of a bind key, for a block.
         contents: by revision and by bind key, what tables held before it was run, as :func:`rows.digest` has it: what
             its downgrade does not bring back of that is named too.
@@ -118,7 +119,7 @@ class _Trip:
         if not hasattr(script.module, "downgrade"):
             return Undo("missing", "it has no function downgrade")
         try:
-            self.migrations.undo(script)
+            self.migrations.undo(script, self.tables.get(script.revision))
         except Exception as error:  # noqa: BLE001  migrations are others' code, and may raise anything
             self._require_connection(error)
             said = "" if isinstance(error, sa.exc.DBAPIError) else str(error)
