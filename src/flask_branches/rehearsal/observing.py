@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from flask_branches.rehearsal.probing import Prober
 
 _LOCKS = (
-    "SELECT DISTINCT relation::bigint, mode FROM pg_locks WHERE pid = ANY(%s) AND granted AND locktype = 'relation'"
+    "SELECT relation::bigint, mode FROM pg_locks WHERE pid = ANY(%s) AND granted AND locktype = 'relation'"
     " AND mode <> 'SIReadLock'"  # of a serializable transaction, which keeps nobody waiting
-    " AND relation >= 16384 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND relation >= 16384 AND database = %s"
 )
 _STUCK = "SELECT pid FROM unnest(%s::int[]) pid WHERE %s = ANY(pg_blocking_pids(pid))"
 _TICK = 0.005
@@ -72,6 +72,8 @@ class Observer:
         deadline: float,
     ) -> None:
         self._cursor: Any = connection.connection.cursor()
+        self._cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
+        self._database = self._cursor.fetchone()[0]
         self._pid = pid
         self._activity = activity
         self._clock = clock
@@ -152,7 +154,7 @@ class Observer:
             self._probe(relation, lock)
 
     def _held(self) -> set[tuple[int, str]]:
-        self._cursor.execute(_LOCKS, ([self._pid, *self._activity.own],))
+        self._cursor.execute(_LOCKS, ([self._pid, *self._activity.own], self._database))
         return {(relation, mode) for relation, mode in self._cursor.fetchall()}
 
     def _probe(self, relation: int, lock: str) -> None:
