@@ -65,7 +65,7 @@ class Lock:
     object: str
     """With its schema, quoted where it has to be: ``public.note``."""
     kind: str
-    """``table``, ``index``, ``sequence``, ``view``, ``materialized view``, ``foreign table``, ``toast table``."""
+    """``table``, ``index``, ``sequence``, ``view``, ``materialized view``, ``foreign table``."""
     table: str
     """The table that it is part of; the same as the object for a table."""
     mode: str
@@ -156,7 +156,7 @@ class Validation:
     constraint: str
     """Its name and definition, or the columns that became NOT NULL."""
     rows: int
-    """How many rows the statement read of the table; 0 where none had to be."""
+    """How many rows the statement read of the table."""
 
 
 @dataclass(frozen=True)
