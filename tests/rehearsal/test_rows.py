@@ -43,6 +43,10 @@ def _lost(connection: Connection, *statements: str) -> tuple[str, ...]:
     return lost(before, digest(connection, [NOTE]))
 
 
+def _counted(connection: Connection, affordable: int = 20_000_000) -> dict[str, Counted]:
+    return {name: each for name, each in count(connection, affordable).items() if each is not None}
+
+
 def test_rows_are_counted_by_the_name_that_reports_have(database: Connection) -> None:
     """Quoted where it has to be; the revision's table is none."""
     _fill(database)
@@ -65,13 +69,13 @@ def test_what_is_too_large_is_estimated(database: Connection, *, analyzed: bool)
     if analyzed:
         _run(database, "ANALYZE")
 
-    found = {name.removeprefix("public."): each for name, each in count(database, 5_000).items()}
+    found = {name.removeprefix("public."): each for name, each in _counted(database, 5_000).items()}
     assert found["small"] == Counted(1_000, exact=True)
     assert found["note"].exact is False
     assert found["note"].rows == 20_000 if analyzed else 5_000 < found["note"].rows < 80_000
     if analyzed:
         assert found["middle"] == Counted(2_000, exact=True)
-        assert [name for name, each in count(database, 2_500).items() if each.exact] == [
+        assert [name for name, each in _counted(database, 2_500).items() if each.exact] == [
             name for name in count(database) if "small" in name
         ]
 
@@ -82,8 +86,8 @@ def test_an_estimate_follows_what_has_come_since_it_was_made(database: Connectio
     _fill(database, rows=10_000)
     _run(database, "ANALYZE", "INSERT INTO note SELECT id + 10000, text, stars FROM note")
 
-    assert count(database, 1)[NOTE].exact is False
-    assert 19_000 < count(database, 1)[NOTE].rows < 21_000
+    assert _counted(database, 1)[NOTE].exact is False
+    assert 19_000 < _counted(database, 1)[NOTE].rows < 21_000
 
 
 @on_postgres
@@ -157,6 +161,62 @@ def test_what_the_role_may_not_read_is_estimated(
             "public.note": Counted(100, exact=False),
         }
         assert digest(connection, [NOTE]) == {NOTE: None}
+
+
+@on_postgres
+def test_a_schema_that_the_role_may_not_enter_is_passed_over(
+    new_database: Callable[..., sa.URL], role: str, at: Callable[[str], Client]
+) -> None:
+    """The right to read a table of it is none."""
+    url = new_database("guarded")
+    with connected(url, {}) as connection:
+        _run(
+            connection.execution_options(isolation_level="AUTOCOMMIT"),
+            "CREATE SCHEMA audit",
+            "CREATE TABLE audit.log (id int)",
+            "INSERT INTO audit.log VALUES (1)",
+            f"GRANT SELECT ON audit.log TO {role}",
+            "ANALYZE",
+        )
+    with connected(url.set(username=role), {}) as connection:
+        assert count(connection) == {"audit.log": Counted(1, exact=False)}
+        assert digest(connection, ["audit.log"]) == {"audit.log": None}
+
+
+def test_a_table_of_very_many_columns_is_counted_alone(database: Connection) -> None:
+    """A statement cannot give the digests of all of them."""
+    _run(
+        database,
+        f"CREATE TABLE note ({', '.join(f'c{number} INTEGER' for number in range(900))})",
+        "INSERT INTO note (c0) VALUES (1)",
+    )
+
+    assert count(database) == {NOTE: Counted(1, exact=True)}
+    assert digest(database, [NOTE]) == {NOTE: None}
+
+
+@on_postgres
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_table_that_refuses_is_passed_over(database: Connection, *, inside: bool) -> None:
+    """The others are read; a transaction goes on."""
+    _run(
+        database,
+        "CREATE TABLE more (id int)",
+        "CREATE FUNCTION refused(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+        " $$BEGIN IF $1 IS NULL THEN RETURN 1; END IF; RAISE 'refused'; END$$",
+        "CREATE TYPE odd AS (id int)",
+        "CREATE FUNCTION odd_text(odd) RETURNS text LANGUAGE sql AS $$SELECT refused(1)::text$$",
+        "CREATE CAST (odd AS text) WITH FUNCTION odd_text(odd)",
+        "CREATE TABLE note (held odd)",
+        "INSERT INTO note VALUES (ROW(1))",
+    )
+    with connected(database.engine.url, {}) as connection:
+        connection.execution_options(isolation_level="READ COMMITTED" if inside else "AUTOCOMMIT")
+        found = digest(connection, [NOTE, "public.more"], inside=inside)
+
+        assert found[NOTE] is None
+        assert found["public.more"] is not None
+        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 
 @on_sqlite

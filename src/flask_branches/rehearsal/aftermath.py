@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Schemas = dict[str | None, str]
     Contents = dict[str | None, dict[str, rows.Content | None]]
     Tables = dict[str, dict[str | None, set[str]]]
-    Counts = dict[str | None, dict[str, rows.Counted]]
+    Counts = dict[str | None, dict[str, rows.Counted | None]]
 
 
 _CANCEL = (
@@ -43,15 +43,16 @@ def with_drift(report: Report, plan: Plan, performance: Performance) -> Report:
     return replace(report, differences=found.differences, not_shown=(*report.not_shown, *found.notes))
 
 
-def with_old_tests(report: Report, plan: Plan, grounds: Grounds) -> Report:
+def with_old_tests(report: Report, plan: Plan, performance: Performance) -> Report:
     """Run the previous release's tests; what they leave behind is no loss of the migrations'."""
     if plan.old_tests is None:
         return report
-    before = _counts(grounds)
+    grounds, keep = performance.grounds, performance.migrations.version_table
+    before = _counts(grounds, keep)
     grounds.let_go()
     tests = old_code.run(plan.old_tests, grounds.branch, plan.timeout)
     report = replace(report, old_tests=tests)
-    if changed := _changed(before, _counts(grounds)):
+    if changed := _changed(before, _counts(grounds, keep)):
         text = f"The previous release's tests left other rows in {', '.join(changed)}: what comes after saw those."
         return replace(report, warnings=(*report.warnings, text))
     return report
@@ -153,11 +154,11 @@ def _cancel(grounds: Grounds) -> None:
                 connection.exec_driver_sql(_CANCEL)
 
 
-def _counts(grounds: Grounds) -> Counts:
+def _counts(grounds: Grounds, keep: str) -> Counts:
     found = {}
     for key in grounds.keys:
         with grounds.connected(key) as connection:
-            found[key] = rows.count(connection)
+            found[key] = rows.count(connection, keep=keep)
     return found
 
 

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from flask_branches import schema
 from flask_branches.rehearsal import catalog, rows
+from flask_branches.rehearsal.apart import apart
 from flask_branches.rehearsal.observed import Growth, Rows, Wal
 from flask_branches.rehearsal.telling import Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
-    from flask_branches.rehearsal.catalog import Relation
+    from flask_branches.rehearsal.catalog import Catalog
     from flask_branches.rehearsal.course import Course
     from flask_branches.rehearsal.rows import Counted
 
 _KNOWS_ITS_WAL = 18
 """From this version on a backend is told how much of the log is its own."""
+_PARTITIONED = "p"
 _COLUMNS = (
     "SELECT attrelid, attnum, quote_ident(attname) FROM pg_attribute"
     " WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped"
@@ -71,7 +73,11 @@ class Meter:
         self._hidden = hidden
         self._counts = counts
         self._pid: int | None = None
-        self.states = [self._state(connection)]
+        self.uncounted: dict[str, None] = {}
+        """The tables that the database refused to count."""
+        # Where nobody counts what is done to rows, no mark changes with them.
+        self._has_marks = connection.dialect.name == "postgresql" and self._setting("track_counts") == "on"
+        self.states = [self._state(connection, {})]
         self.contents: list[dict[str, rows.Content | None]] = []
         """What tables hold at each of these moments, as far as it can be read in reasonable time."""
         self.measured: list[Measured] = []
@@ -87,53 +93,69 @@ class Meter:
 
     def digest(self) -> None:
         """Remember what tables hold, to see what the way back does not bring back."""
-        self.contents = [rows.digest(self.connection, rows.columns(self.connection))]
+        tables = rows.columns(self.connection, self._hidden)
+        self.contents = [rows.digest(self.connection, tables, keep=self._hidden)]
 
     def measure(self, course: Course) -> None:
         """Measure what the revision that has just ended has left.
 
         Where its transaction goes on, its own session alone can see that; what is locked for it is left out.
         """
+        # A session that the migration has opened itself tells of what it did to rows when it likes.
+        before = self.states[-1] if not any(own for _, own in course.runs[-1].statements) else None
         if not course.in_transaction:
-            self._note(self.connection, self._state(self.connection))
+            _tell(course)
+            self._note(self.connection, before)
             return
         observer = course.observer
-        before = observer.aside() if observer is not None else set()
-        self._note(course.connection, self._state(course.connection, inside=True))
-        if observer is not None:
-            observer.ignore(observer.aside() - before)
+        held = observer.aside() if observer is not None else set()
+        with apart(course.connection, inside=True):
+            self._note(course.connection, before, inside=True)
+            if observer is not None:
+                observer.ignore(observer.aside() - held)
 
-    def _note(self, connection: Connection, now: State) -> None:
+    def _note(self, connection: Connection, known: State | None, *, inside: bool = False) -> None:
+        """Note down what there is now.
+
+        Args:
+            connection: by which it is seen.
+            known: what there was before, where marks tell whether that has changed.
+            inside: whether it is the migration's own, in its transaction.
+        """
         before = self.states[-1]
+        now = self._state(connection, known.things if known else {}, inside=inside)
         self.states.append(now)
         growth = tuple(sorted(_growth(before, now), key=lambda each: each.object))
         counts = tuple(sorted(_rows(before, now), key=lambda each: each.table))
         if self.contents:
-            self._digest_again(connection, before, now)
+            pairs = self._unchanged(known.things if known else {}, now.things)
+            same = {each.name for old, each in pairs if old.columns == each.columns}
+            self._digest_again(connection, same, inside=inside)
         self.measured.append(Measured(_wal(before, now), growth, counts))
 
-    def _digest_again(self, connection: Connection, before: State, now: State) -> None:
+    def _digest_again(self, connection: Connection, same: Collection[str], *, inside: bool) -> None:
         """Read what the latest revision has written to; the rest is as it was."""
-        same = {
-            each.name
-            for key, each in now.things.items()
-            if each.mark is not None and key in before.things and before.things[key].mark == each.mark
-        }
-        tables = set(rows.columns(connection))
-        kept = {name: held for name, held in self.contents[-1].items() if name in same & tables}
-        self.contents.append(kept | rows.digest(connection, tables - kept.keys()))
+        tables = set(rows.columns(connection, self._hidden))
+        kept = {name: held for name, held in self.contents[-1].items() if name in same and name in tables}
+        read = rows.digest(connection, tables - kept.keys(), keep=self._hidden, inside=inside)
+        self.contents.append(kept | read)
 
-    def _state(self, connection: Connection, *, inside: bool = False) -> State:
-        counted = rows.count(connection) if self._counts else {}
-        things = _of_postgres if connection.dialect.name == "postgresql" else _of_sqlite
-        if counted and connection.dialect.name == "postgresql" and not inside:
-            connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")  # what was read here is not the migration's
-        return State(
-            schema.dump(connection),
-            things(connection, counted, self._hidden),
-            self._log(),
-            None if inside else self._own_log(),
-        )
+    def _state(self, connection: Connection, before: Mapping[Key, Thing], *, inside: bool = False) -> State:
+        things = (_of_postgres if connection.dialect.name == "postgresql" else _of_sqlite)(connection, self._hidden)
+        if self._counts:
+            known = {now.name: old.rows for old, now in self._unchanged(before, things)}
+            counted = rows.count(connection, keep=self._hidden, known=known, inside=inside)
+            self.uncounted |= {name: None for name, each in counted.items() if each is None}
+            things = {key: replace(each, rows=counted.get(each.name)) for key, each in things.items()}
+            if connection.dialect.name == "postgresql" and not inside:
+                connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")  # what was read is not the migration's
+        return State(schema.dump(connection), things, self._log(), None if inside else self._own_log())
+
+    def _unchanged(self, before: Mapping[Key, Thing], now: Mapping[Key, Thing]) -> Iterator[tuple[Thing, Thing]]:
+        """The tables whose rows are as they were, then and now."""
+        for key, each in now.items() if self._has_marks else ():
+            if each.mark is not None and key in before and before[key].mark == each.mark:
+                yield before[key], each
 
     def _log(self) -> int:
         if self._pid is None:
@@ -144,6 +166,9 @@ class Meter:
         if self._pid is None or version_of(self.connection) < _KNOWS_ITS_WAL:
             return None
         return self._number(f"SELECT wal_bytes::bigint FROM pg_stat_get_backend_wal({self._pid})")  # noqa: S608  a number
+
+    def _setting(self, name: str) -> str:
+        return str(self.connection.exec_driver_sql(f"SHOW {name}").scalar_one())
 
     def _number(self, query: str) -> int:
         return int(self.connection.exec_driver_sql(query).scalar_one())
@@ -166,35 +191,54 @@ def pid_of(driver: Any) -> int:  # noqa: ANN401  the DB-API has no types
     return int(driver.info.backend_pid)
 
 
-def _of_postgres(connection: Connection, counted: Mapping[str, Counted], hidden: str) -> dict[Key, Thing]:
+def _tell(course: Course) -> None:
+    """Let the migrating session tell at once what it has done to rows; by itself it does that each second."""
+    if course.observer is None:
+        return
+    with course.driver.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+    if not course.driver.autocommit:
+        course.driver.rollback()  # of no more than this: no transaction was open
+
+
+def _of_postgres(connection: Connection, hidden: str) -> dict[Key, Thing]:
     cursor: Any = connection.connection.cursor()
     try:
-        there, sizes = catalog.read(cursor, hidden), catalog.sizes(cursor)
+        there, sizes, parents = catalog.read(cursor, hidden), catalog.sizes(cursor), catalog.parents(cursor)
         cursor.execute(_COLUMNS)
         columns: dict[int, dict[Key, str]] = {}
         for oid, number, name in cursor.fetchall():
             columns.setdefault(oid, {})[number] = name
     finally:
         cursor.close()
+    marks = _marks(there, parents)
     return {
-        oid: Thing(each.name, each.kind, sizes.get(oid), counted.get(each.name), columns.get(oid, {}), _mark(each))
+        oid: Thing(each.name, each.kind, sizes.get(oid), None, columns.get(oid, {}), marks.get(oid))
         for oid, each in there.by_oid.items()
-        if (oid in sizes or each.name in counted) and not each.name.startswith("pg_toast.")
+        if (oid in sizes or each.letter == _PARTITIONED) and not each.name.startswith("pg_toast.")
     }
 
 
-def _mark(relation: Relation) -> tuple[object, ...] | None:
-    """The rows of a partitioned table are in others."""
-    if relation.letter != "r":
-        return None
-    return (relation.name, relation.file, relation.inserted, relation.updated, relation.deleted)
+def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tuple[object, ...]]:
+    """By table; the rows of a partitioned one are in its partitions, and what changes those changes it."""
+    found: dict[int, tuple[object, ...]] = {}
+    for oid, each in sorted(there.by_oid.items()):
+        if each.letter not in {"r", _PARTITIONED}:
+            continue
+        mark = (each.name, each.file, each.inserted, each.updated, each.deleted)
+        top = oid
+        while top in there.by_oid and there.by_oid[top].is_partition and parents.get(top):
+            top = parents[top][0]
+        found[top] = (*found.get(top, ()), mark)
+        if top != oid:
+            found[oid] = (mark,)
+    return found
 
 
-def _of_sqlite(connection: Connection, counted: Mapping[str, Counted], hidden: str) -> dict[Key, Thing]:
+def _of_sqlite(connection: Connection, hidden: str) -> dict[Key, Thing]:
     return {
-        table: Thing(table, "table", None, counted.get(table), {name: name for name in names})
-        for table, names in rows.columns(connection).items()
-        if table != hidden
+        table: Thing(table, "table", columns={name: name for name in names})
+        for table, names in rows.columns(connection, hidden).items()
     }
 
 

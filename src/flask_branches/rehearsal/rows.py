@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from flask_branches.emptying import ALEMBIC
+from flask_branches.rehearsal.apart import unless_refused
 from flask_branches.tables import run, sqlite
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _ESTIMATE = (
 # By the tables that hold the rows: what is below a foreign one, or in one, is another database's.
 _TABLES = sa.text(
     f"SELECT {_NAME.format('m', 't')}, {_NAME.format('n', 'c')}, coalesce({_ESTIMATE}, 0),"
-    " has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid),"
+    " has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid),"
     " ARRAY(SELECT quote_ident(attname) FROM pg_attribute"
     "  WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped ORDER BY 1)"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -47,6 +48,8 @@ _SQLITE_ESTIMATES = "SELECT tbl, max(CAST(stat AS INTEGER)) FROM sqlite_stat1 GR
 # Two that are looked at in different places are the same text only where they are the same bytes.
 _HASH = 'hashtextextended(CAST({0} AS text) COLLATE "C", 0)'
 _AT_ONCE = 1_000
+_WIDEST = 800
+"""How many columns a table may have that is digested: a statement gives 1,664 at most, and each needs two."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +94,38 @@ class _Table:
     readable: bool = True
 
 
-def count(connection: Connection, affordable: int = 20_000_000, keep: str = ALEMBIC) -> dict[str, Counted]:
+def count(
+    connection: Connection,
+    affordable: int = 20_000_000,
+    keep: str = ALEMBIC,
+    *,
+    known: Mapping[str, Counted | None] | None = None,
+    inside: bool = False,
+) -> dict[str, Counted | None]:
     """How many rows each of a user's tables has, by its name as reports have it: ``public.note``, on SQLite ``note``.
 
-    A partitioned table has the rows of its partitions; what a foreign one holds is not in this database.
+    A partitioned table has the rows of its partitions; what a foreign one holds is not in this database. Where the
+    database refuses to count, None.
 
     Args:
         connection: to the database, in autocommit.
         affordable: how many rows may be read of all tables together: what is beyond, the largest ones, is estimated.
         keep: the table that is left out, which holds the revision.
+        known: tables that hold what they held when these were counted.
+        inside: whether the connection is in a transaction instead, which goes on afterwards.
     """
     tables = _tables(connection, keep)
-    exact = _within(tables, affordable)
-    return {
-        each.name: Counted(_count(connection, each), exact=True)
-        if each.name in exact
-        else Counted(each.estimate, exact=False)
-        for each in tables
-    }
+    exact, known = _within(tables, affordable), known or {}
+    found: dict[str, Counted | None] = {}
+    for each in tables:
+        if each.name in known:
+            found[each.name] = known[each.name]
+        elif each.name in exact:
+            number = unless_refused(connection, partial(_count, connection, each), inside=inside)
+            found[each.name] = None if number is None else Counted(number, exact=True)
+        else:
+            found[each.name] = Counted(each.estimate, exact=False)
+    return found
 
 
 def columns(connection: Connection, keep: str = ALEMBIC) -> dict[str, set[str]]:
@@ -117,7 +134,12 @@ def columns(connection: Connection, keep: str = ALEMBIC) -> dict[str, set[str]]:
 
 
 def digest(
-    connection: Connection, tables: Iterable[str], affordable: int = 2_000_000, keep: str = ALEMBIC
+    connection: Connection,
+    tables: Iterable[str],
+    affordable: int = 2_000_000,
+    keep: str = ALEMBIC,
+    *,
+    inside: bool = False,
 ) -> dict[str, Content | None]:
     """What tables hold, told so that :func:`lost` can compare it; None for a table that is too large, or out of reach.
 
@@ -126,12 +148,18 @@ def digest(
         tables: their names, as :func:`count` has them; what is not there is not in the answer either.
         affordable: how many rows may be read of all of them together, the smallest first.
         keep: the table that is left out, which holds the revision.
+        inside: as :func:`count` has it.
     """
     wanted = set(tables)
     found = [each for each in _tables(connection, keep) if each.name in wanted]
     readable = _within(found, affordable)
     look = _content_of_sqlite if connection.dialect.name == "sqlite" else _content
-    return {each.name: look(connection, each) if each.name in readable else None for each in found}
+    return {
+        each.name: unless_refused(connection, partial(look, connection, each), inside=inside)
+        if each.name in readable and len(each.columns) <= _WIDEST
+        else None
+        for each in found
+    }
 
 
 def lost(before: Mapping[str, Content | None], after: Mapping[str, Content | None]) -> tuple[str, ...]:

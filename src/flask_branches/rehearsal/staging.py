@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flask_branches.branch import Branch, PointInTime
     from flask_branches.extension import Branches
 
+_NAMED = 5
 _WHY = "its migrations are rehearsed: use op.get_bind() in a migration, and the application's engines in env.py."
 _NOT_SHOWN = (
     (
@@ -153,7 +154,7 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
     if report.failure is None:
         report = _nothing_pending(report)
         report = aftermath.with_drift(report, plan, performance)
-        report = aftermath.with_old_tests(report, plan, grounds)
+        report = aftermath.with_old_tests(report, plan, performance)
         scripts = {step.revision.revision: step.revision for steps in pending.values() for step in steps}
         report = aftermath.with_undo(report, plan, performance, scripts)
     report = replace(report, advice=advise(report))
@@ -185,5 +186,14 @@ def _watched(report: Report, performance: Performance) -> Report:
         transactions=tuple(transactions),
         blocking=telling.blocking(locks, probes),
         shared_transaction=any(len(each.revisions) > 1 for each in transactions),
-        warnings=tuple(telling.warnings(courses)),
+        warnings=(*telling.warnings(courses), *_uncounted(performance)),
     )
+
+
+def _uncounted(performance: Performance) -> Iterator[str]:
+    for key, meter in performance.meters.items():
+        tables = list(meter.uncounted)
+        if tables:
+            more = f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else ""
+            names = f"{', '.join(tables[:_NAMED])}{more}{f' of the database {key!r}' if key else ''}"
+            yield f"The database refused to count {names}: whether rows were lost there is not told."

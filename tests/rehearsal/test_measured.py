@@ -1,0 +1,152 @@
+"""What is measured between two revisions: without harm to their transaction, and no more than has to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.branches.worlds import SQLITE
+
+from flask_branches.rehearsal import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.rehearsal.histories import History
+
+NOTE = "note" if SQLITE else "public.note"
+postgres_only = pytest.mark.skipif(SQLITE, reason="a rule of Postgres'")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tables whose rows are really counted, one after the other."""
+    found: list[str] = []
+    count = rows._count
+
+    def counting(connection: Any, table: Any) -> int:
+        found.append(table.name)
+        return count(connection, table)
+
+    monkeypatch.setattr(rows, "_count", counting)
+    return found
+
+
+@postgres_only
+@pytest.mark.parametrize("per_migration", [True, False])
+def test_what_was_not_written_to_is_not_counted_again(
+    make_history: Callable[..., History], counted: list[str], *, per_migration: bool
+) -> None:
+    """A table has as many rows as before; a partitioned one is written to with its partitions."""
+    history = make_history(per_migration=per_migration)
+    history.run("CREATE TABLE other (id int)")
+    history.run("CREATE TABLE visit (id int) PARTITION BY LIST (id)")
+    history.run("CREATE TABLE visit_1 PARTITION OF visit FOR VALUES IN (1)")
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("op.execute('DELETE FROM note WHERE id = 1')")
+    history.add("op.execute('INSERT INTO visit VALUES (1)')")
+
+    report = history.rehearse()
+
+    assert counted == ["public.note", "public.other", "public.visit", "public.note", "public.visit"]
+    assert [(each.table, each.before, each.after) for revision in report.revisions for each in revision.rows] == [
+        ("public.note", 2, 1),
+        ("public.visit", 0, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "with op.get_context().autocommit_block():\n    op.execute('DELETE FROM note WHERE id = 1')",
+        "op.execute('DELETE FROM note WHERE id = 1'); op.get_bind().commit(); op.execute('SELECT 1')",
+        "cursor = op.get_bind().connection.cursor(); cursor.execute('DELETE FROM note WHERE id = 1')",
+        (
+            "db = current_app.extensions['migrate'].db; op.get_bind().commit()\n"
+            "db.session.execute(sa.text('DELETE FROM note WHERE id = 1')); db.session.commit()"
+        ),
+    ],
+)
+def test_rows_are_counted_however_they_were_written(history: History, code: str) -> None:
+    """By a block in autocommit, past SQLAlchemy, or by a session of the migration's own: in no time at all."""
+    history.add("pass")
+    history.add(code)
+
+    report = history.rehearse()
+
+    assert [(each.table, each.before, each.after) for each in report.revisions[1].rows] == [(NOTE, 2, 1)]
+
+
+@postgres_only
+def test_a_migrations_limits_are_not_for_what_is_measured(make_history: Callable[..., History]) -> None:
+    """Nor for what comes after that in its transaction: they are as it has set them."""
+    history = make_history(per_migration=False)
+    history.run("INSERT INTO note SELECT i, 'x' FROM generate_series(10, 300000) i")
+    history.add(
+        "op.execute(\"SET LOCAL statement_timeout = '15ms'\"); op.execute('DELETE FROM note WHERE id = 1')",
+    )
+    history.add("assert op.get_bind().exec_driver_sql('SHOW statement_timeout').scalar() == '15ms'")
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert [(each.before, each.after) for each in report.revisions[0].rows] == [(299_993, 299_992)]
+
+
+@postgres_only
+def test_what_is_counted_is_not_locked_for_the_migration(make_history: Callable[..., History]) -> None:
+    """Nor is it shown as such."""
+    history = make_history(per_migration=False)
+    history.run("CREATE TABLE other (id int)")
+    held = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'other'::regclass"
+    # Rows that come by another session are looked for everywhere.
+    history.add(
+        "engine = current_app.extensions['migrate'].db.engine\n"
+        'with engine.begin() as own:\n    own.exec_driver_sql("INSERT INTO other VALUES (1)")'
+    )
+    history.add(f"assert op.get_bind().exec_driver_sql({held!r}).scalar() == 0")
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert [(each.table, each.after) for each in report.revisions[0].rows] == [("public.other", 1)]
+    assert [each for revision in report.revisions for each in revision.locks if each.object == "public.note"] == []
+
+
+@postgres_only
+@pytest.mark.parametrize("per_migration", [True, False])
+def test_a_count_that_is_refused_is_given_up(
+    make_history: Callable[..., History], monkeypatch: pytest.MonkeyPatch, *, per_migration: bool
+) -> None:
+    """The migration goes on; what is not told is named."""
+    history = make_history(per_migration=per_migration)
+    history.run("CREATE TABLE other (id int)")
+    history.add("op.execute('DELETE FROM note WHERE id = 1'); op.execute('INSERT INTO other VALUES (1)')")
+    count = rows._count
+    monkeypatch.setattr(
+        rows,
+        "_count",
+        lambda connection, table: (
+            connection.exec_driver_sql("SELECT count(*) / count(*) FROM note WHERE id = 1").scalar_one()
+            and count(connection, table)
+            if table.name == NOTE
+            else count(connection, table)
+        ),
+    )
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert [(each.table, each.after) for each in report.revisions[0].rows] == [("public.other", 1)]
+    assert report.warnings == ("The database refused to count public.note: whether rows were lost there is not told.",)
+
+
+def test_the_revisions_own_table_may_have_another_name(history: History, counted: list[str]) -> None:
+    """It is none of the application's."""
+    env = (history.folder / "env.py").read_text()
+    (history.folder / "env.py").write_text(env.replace("configure(", "configure(version_table='versions', "))
+    history.run("ALTER TABLE alembic_version RENAME TO versions")
+    history.add("pass")
+
+    assert history.rehearse(old_tests="true").failure is None
+    assert set(counted) == {NOTE}
