@@ -72,8 +72,8 @@ class Observer:
         deadline: float,
     ) -> None:
         self._cursor: Any = connection.connection.cursor()
-        self._cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
-        self._database = self._cursor.fetchone()[0]
+        own = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
+        self._database = int(connection.exec_driver_sql(own).scalar_one())
         self._pid = pid
         self._activity = activity
         self._clock = clock
