@@ -220,7 +220,11 @@ class Places:
             if engine.dialect.name == "postgresql":
                 # Who may not do that has a database that is dropped as a whole.
                 with suppress(sa.exc.DBAPIError), engine.begin() as connection:
-                    connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+                    for schema in sa.inspect(connection).get_schema_names():
+                        if schema != "information_schema":
+                            quoted = connection.dialect.identifier_preparer.quote(schema)
+                            connection.exec_driver_sql(f"DROP SCHEMA {quoted} CASCADE")
+                    connection.exec_driver_sql("CREATE SCHEMA public")
             engine.dispose()
             if kind in self.spare and engine.url not in self.spare[kind]:
                 self.spare[kind].append(engine.url)
