@@ -125,7 +125,7 @@ def _rehearsed(max_lock: float, max_rewrite: int, options: dict[str, Any]) -> Re
     except SystemExit as error:
         if isinstance(error.code, int) and error.code > _SIGNALLED:
             raise
-        said = f"sys.exit({error.code!r})"
+        said = reason(error)
     except Exception as error:  # noqa: BLE001  as above
         said = reason(error)
     raise _NotRehearsed(f"The migrations could not be rehearsed: {said}.")

@@ -9,6 +9,8 @@ import pytest
 from tests.branches.worlds import SQLITE
 from tests.rehearsal.histories import USUAL, History
 
+from flask_branches import rehearsal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -165,7 +167,7 @@ def test_a_report_that_cannot_be_written_takes_nothing_away(history: History, re
     [
         ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
         ("raise RuntimeError('odd\\nand more')", "RuntimeError: odd"),
-        ("raise SystemExit(0)", "sys.exit(0)"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
     ],
 )
 def test_code_that_cannot_be_loaded_is_two(history: History, rehearse: Run, where: str, code: str, said: str) -> None:
@@ -186,6 +188,30 @@ def test_code_that_is_none_is_two(history: History, rehearse: Run) -> None:
     (history.folder / "versions" / "r1.py").write_text("def upgrade(:")
 
     assert "SyntaxError: " in rehearse(status=2).output
+
+
+def test_a_migration_that_leaves_is_two(history: History, rehearse: Run) -> None:
+    """Whatever status it has in mind, 0 too."""
+    history.add("raise SystemExit(0)")
+
+    assert "SystemExit: 0" in rehearse(status=2).output
+    assert history.world.branches.list() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(RuntimeError("odd\nand more"), "RuntimeError: odd"), (SystemExit(1), "SystemExit: 1")]
+)
+def test_what_nobody_has_foreseen_is_two(
+    rehearse: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str
+) -> None:
+    """An application's own code, such as a listener of its engines, may raise anything anywhere."""
+
+    def fail(**_options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(rehearsal, "rehearse", fail)
+
+    assert rehearse(status=2).output == f"Error: The migrations could not be rehearsed: {said}.\n"
 
 
 @pytest.mark.parametrize("where", ["env.py", "versions/r1.py"])
