@@ -117,6 +117,8 @@ def test_a_rewrite_could_be_avoided() -> None:
     ("text", "kind", "remedy"),
     [
         ("ALTER TABLE note ALTER COLUMN stars TYPE text", "table", "Add a new nullable column"),
+        ('ALTER TABLE note ALTER "cluster" TYPE text', "table", "Add a new nullable column"),
+        ("SELECT 1;\ncluster note", "table", "A plain VACUUM"),
         ("ALTER TABLE note SET UNLOGGED", "table", "a revision of its own"),
         ("SELECT mend_notes()", "table", "a revision of its own"),
         ("CLUSTER note USING note_pkey", "table", "A plain VACUUM"),

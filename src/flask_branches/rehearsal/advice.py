@@ -39,7 +39,7 @@ _REWRITERS = (
         _REINDEX,
     ),
     (
-        re.compile(r"\bCLUSTER\b|\bVACUUM\s*(\([^)]*)?\bFULL\b", re.IGNORECASE),
+        re.compile(r"(^|;)\s*(CLUSTER\b|VACUUM\s*(\([^)]*)?\bFULL\b)", re.IGNORECASE | re.MULTILINE),
         (
             "A plain VACUUM, in an autocommit_block, keeps nobody waiting and makes the room usable again; to give it "
             "back, or to sort the table, the extension pg_repack locks it for moments only."
