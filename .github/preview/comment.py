@@ -14,16 +14,26 @@ MARKERS = {
     ".diff": "<!-- flask_branches: the schema's changes -->",
     ".md": "<!-- flask_branches: the migrations, rehearsed -->",
 }
+NOT_REHEARSED = "**The migrations could not be rehearsed**: the run says why.\n"
 LONGEST = 65_536
 """How many characters GitHub takes for a comment."""
 
 
 def main() -> None:
-    """Show the files that the command line names, a diff or a rehearsal; an empty one leaves no comment behind."""
+    """Show the files that the command line names, a diff or a rehearsal; an empty one leaves no comment behind.
+
+    One that is missing was to be written by a step that was ended on its way.
+    """
     with GitHub(os.environ["GITHUB_REPOSITORY"], os.environ["PULL_REQUEST"]) as pull_request:
         there = pull_request.comments()
         for path in map(Path, sys.argv[1:]):
-            _show(pull_request, there, MARKERS[path.suffix], path.read_text("utf-8"))
+            marker = MARKERS[path.suffix]
+            if path.exists():
+                _show(pull_request, there, marker, path.read_text("utf-8"))
+            elif path.suffix == ".md":
+                _show(pull_request, there, marker, NOT_REHEARSED)
+            else:
+                print(f"{path.name} was not written: its comment stays as it is.")
 
 
 def _show(pull_request: GitHub, there: list[tuple[str, str]], marker: str, text: str) -> None:

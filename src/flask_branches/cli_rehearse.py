@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +16,8 @@ from flask_branches.errors import BranchesError
 if TYPE_CHECKING:
     from flask_branches.rehearsal.report import Report
 
+_SIGNALLED = 128
+"""A status above it is that of a process which a signal has ended."""
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(bytes|[kMGT]?B?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "bytes": 1, "kb": 2**10, "k": 2**10, "mb": 2**20, "m": 2**20}
 _UNITS |= {"gb": 2**30, "g": 2**30, "tb": 2**40, "t": 2**40}
@@ -24,12 +29,21 @@ class _NotRehearsed(click.ClickException):
     exit_code = 2
 
 
+class _Interrupted(click.ClickException):
+    """As a shell has it for a program that was ended by Ctrl-C."""
+
+    exit_code = 130
+
+
 def _size(text: str) -> int:
     """A number of bytes, as Postgres' settings have it: ``100MB``."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise click.BadParameter(f"{text!r} is not a size: write for example 100MB or 2GB.")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    number = float(match[1]) * _UNITS[match[2].lower()]
+    if math.isinf(number):
+        raise click.BadParameter(f"{text!r} is larger than any table: write for example 100MB or 2GB.")
+    return int(number)
 
 
 @click.command()
@@ -80,21 +94,55 @@ def rehearse(
     undone; whether the models agree; whether the previous release still works. Nothing is done to the parent.
 
     The status is 0 where that is safe; 1 where a limit is passed, rows are lost, models and schema drift apart, or the
-    old tests fail; 2 where it could not be rehearsed.
+    old tests fail; 2 where it could not be rehearsed, or a report not be written; 130 where it was interrupted.
     """
-    from flask_branches import rehearsal  # which brings Alembic
-    from flask_branches.rehearsal import shown
+    from flask_branches.rehearsal import shown  # which brings Alembic
 
     try:
         for path in reports:
             shown.require_format(path)
-        found = rehearsal.rehearse(limits=rehearsal.Limits(max_lock, max_rewrite), **options)
-        for path in reports:
-            shown.write(found, path)
+        found = _rehearsed(max_lock, max_rewrite, options)
     except BranchesError as error:
         raise _NotRehearsed(str(error)) from None
     _show(found, as_json=as_json)
+    _write(found, reports)
     ctx.exit(found.status)
+
+
+def _rehearsed(max_lock: float, max_rewrite: int, options: dict[str, Any]) -> Report:
+    """Rehearse, with an end of ours for whatever env.py, models and migrations may come to: they are others' code."""
+    from flask_branches import rehearsal
+    from flask_branches.rehearsal.hiding import reason
+
+    limits = rehearsal.Limits(max_lock, max_rewrite)
+    try:
+        with redirect_stdout(sys.stderr):  # a migration may print, and what is said here may be JSON
+            return rehearsal.rehearse(limits=limits, **options)
+    except BranchesError:
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        raise _Interrupted("Interrupted: the migrations were not rehearsed to their end.") from None
+    except SystemExit as error:
+        if isinstance(error.code, int) and error.code > _SIGNALLED:
+            raise
+        said = reason(error)
+    except Exception as error:  # noqa: BLE001  as above
+        said = reason(error)
+    raise _NotRehearsed(f"The migrations could not be rehearsed: {said}.")
+
+
+def _write(found: Report, reports: tuple[str, ...]) -> None:
+    """Write it, once it was shown: a file that cannot be written takes nothing away, of the others neither."""
+    from flask_branches.rehearsal import shown
+
+    failed = []
+    for path in reports:
+        try:
+            shown.write(found, path)
+        except BranchesError as error:
+            failed.append(str(error))
+    if failed:
+        raise _NotRehearsed("\n".join(failed))
 
 
 def _show(found: Report, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flask_branches.errors import InvalidValue
 from flask_branches.rehearsal.advice import advise
 from flask_branches.rehearsal.observed import Index, Lock, Rewrite, Rows, Span, Statement, Transaction, Validation
 from flask_branches.rehearsal.report import Difference, Failure, Limits, OldTests, Report, Revision
@@ -112,6 +113,39 @@ def test_a_rewrite_could_be_avoided() -> None:
     assert not advise(_report(rewrites=(replace(rewrite, truncated=True),)))
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "remedy"),
+    [
+        ("ALTER TABLE note ALTER COLUMN stars TYPE text", "table", "Add a new nullable column"),
+        ('ALTER TABLE note ALTER "cluster" TYPE text', "table", "Add a new nullable column"),
+        ("SELECT 1;\ncluster note", "table", "A plain VACUUM"),
+        ("ALTER TABLE note SET UNLOGGED", "table", "a revision of its own"),
+        ("SELECT mend_notes()", "table", "a revision of its own"),
+        ("CLUSTER note USING note_pkey", "table", "A plain VACUUM"),
+        ("VACUUM (ANALYZE, FULL) note", "table", "A plain VACUUM"),
+        ("VACUUM FULL note", "table", "A plain VACUUM"),
+        ("refresh materialized\n view note", "materialized view", "REFRESH MATERIALIZED VIEW CONCURRENTLY"),
+        ("REINDEX INDEX note", "index", "REINDEX … CONCURRENTLY"),
+        ("ALTER TABLE note ALTER COLUMN title TYPE text COLLATE de", "index", "Add a new nullable column"),
+    ],
+)
+def test_the_advice_on_a_rewrite_is_that_of_its_statement(text: str, kind: str, remedy: str) -> None:
+    """What another kind of statement would do better helps nobody."""
+    rewrite = Rewrite(TABLE, kind, TABLE, truncated=False, before=2**20, after=2**20)
+    statements = (_statement(text, 0, 2000, "rewrites public.note"), _statement("ALTER TABLE x; CLUSTER", 0, 1))
+
+    assert remedy in _advice(_report(statements=statements, rewrites=(rewrite,)), "was rewritten")[1]
+
+
+def test_a_sequence_is_no_table() -> None:
+    """What was locked is called what it is; of a table and its sequence the table is named."""
+    table = _lock(0, 100, reads=True)
+    sequence = replace(table, object="public.note_id_seq", table="public.note_id_seq", kind="sequence")
+
+    found = _advice(_report(locks=(table, sequence)), "Tables in use were locked: public.note.")[1]
+    assert found == _advice(_report(locks=(sequence,)), "Sequences in use were locked: public.note_id_seq.")[1]
+
+
 def test_a_validation_could_keep_nobody_waiting() -> None:
     """In a transaction after the one that adds the constraint."""
     statement = _statement("ALTER TABLE note", 0, 2000, "reads 5 rows of public.note")
@@ -158,6 +192,25 @@ def test_what_is_dropped_is_told() -> None:
 def test_the_verdict_has_its_reasons(changes: dict[str, Any], reasons: tuple[str, ...]) -> None:
     """None where it is safe."""
     assert judged(_report(**changes)) == ("unsafe" if reasons else "safe", reasons)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_lock": float("inf")},
+        {"max_lock": float("nan")},
+        {"max_lock": -1},
+        {"max_lock": "100"},
+        {"max_rewrite": -1},
+        {"max_rewrite": 10**400},
+    ],
+)
+def test_a_limit_is_a_number(limits: dict[str, Any]) -> None:
+    """Refused by its name, before any work is done."""
+    ((name, _),) = limits.items()
+
+    with pytest.raises(InvalidValue, match=rf"^{name} .* is no limit: give a number of (milliseconds|bytes), 0 or"):
+        Limits(**limits)
 
 
 def test_what_failed_is_neither_safe_nor_unsafe() -> None:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.branches.worlds import SQLITE
+from tests.rehearsal.histories import USUAL, History
+
+from flask_branches import rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from click.testing import Result
-    from tests.rehearsal.histories import History
+    from tests.branches.worlds import Places, World
 
     Run = Callable[..., Result]
 
@@ -89,6 +92,9 @@ def test_what_fails_is_two(history: History, rehearse: Run) -> None:
         (["--max-rewrite", "much"], "'much' is not a size: write for example 100MB or 2GB."),
         (["--report", "report.txt"], "'report.txt' names no form of report"),
         (["--max-lock", "-1"], "-1.0 is not in the range"),
+        (["--max-lock", "inf"], "max_lock inf is no limit: give a number of milliseconds, 0 or more."),
+        (["--max-lock", "nan"], "max_lock nan is no limit: give a number of milliseconds, 0 or more."),
+        (["--max-rewrite", "9" * 400], "is larger than any table: write for example 100MB or 2GB."),
     ],
 )
 def test_what_cannot_be_rehearsed_is_two(history: History, rehearse: Run, arguments: list[str], said: str) -> None:
@@ -127,6 +133,129 @@ def test_json_is_all_that_is_printed(history: History, rehearse: Run) -> None:
     found: dict[str, Any] = json.loads(rehearse("--json").output)
 
     assert (found["verdict"], found["status"], [each["id"] for each in found["revisions"]]) == ("safe", 0, ["r1"])
+
+
+def test_what_a_migration_prints_is_no_json(history: History, rehearse: Run) -> None:
+    """It is said beside it, as what env.py prints is."""
+    history.add("print('filling the stars')")
+    env = history.folder / "env.py"
+    env.write_text(f"print('hello from env')\n{env.read_text()}")
+
+    result = rehearse("--json")
+
+    assert json.loads(result.stdout)["verdict"] == "safe"
+    assert "filling the stars" in result.stderr
+    assert "hello from env" in result.stderr
+
+
+def test_a_report_that_cannot_be_written_takes_nothing_away(history: History, rehearse: Run, tmp_path: Path) -> None:
+    """What was found is shown, the other files are written, and the status says that one is missing."""
+    history.add("op.execute('DELETE FROM note WHERE id = 1')")
+    lost, written = tmp_path / "lost.json", tmp_path / "report.md"
+    lost.symlink_to(tmp_path / "none" / "lost.json")
+
+    result = rehearse("--report", str(lost), "--report", str(written), status=2)
+
+    assert result.stdout.startswith("Not safe to deploy")
+    assert "cannot be written: No such file or directory. Name another file." in result.stderr
+    assert "r1" in written.read_text()
+
+
+@pytest.mark.parametrize("where", ["env.py", "versions/r1.py"])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("raise RuntimeError('odd\\nand more')", "RuntimeError: odd"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+    ],
+)
+def test_code_that_cannot_be_loaded_is_two(history: History, rehearse: Run, where: str, code: str, said: str) -> None:
+    """In one line, whatever it raises: 1 would say that the migrations are not safe, and 0 that they are."""
+    history.add("pass")
+    (history.folder / where).write_text(code)
+
+    output = rehearse(status=2).output
+
+    assert said in output
+    assert "and more" not in output
+    assert history.world.branches.list() == []
+
+
+def test_code_that_is_none_is_two(history: History, rehearse: Run) -> None:
+    """A revision's file that Python cannot read."""
+    history.add("pass")
+    (history.folder / "versions" / "r1.py").write_text("def upgrade(:")
+
+    assert "SyntaxError: " in rehearse(status=2).output
+
+
+def test_a_migration_that_leaves_is_two(history: History, rehearse: Run) -> None:
+    """Whatever status it has in mind, 0 too."""
+    history.add("raise SystemExit(0)")
+
+    assert "SystemExit: 0" in rehearse(status=2).output
+    assert history.world.branches.list() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(RuntimeError("odd\nand more"), "RuntimeError: odd"), (SystemExit(1), "SystemExit: 1")]
+)
+def test_what_nobody_has_foreseen_is_two(
+    rehearse: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str
+) -> None:
+    """An application's own code, such as a listener of its engines, may raise anything anywhere."""
+
+    def fail(**_options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(rehearsal, "rehearse", fail)
+
+    assert rehearse(status=2).output == f"Error: The migrations could not be rehearsed: {said}.\n"
+
+
+@pytest.mark.parametrize("where", ["env.py", "versions/r1.py"])
+def test_an_interruption_is_what_a_shell_says_of_it(history: History, rehearse: Run, where: str) -> None:
+    """Neither safe nor unsafe; no branch is left."""
+    history.add("raise KeyboardInterrupt")
+    if where == "env.py":
+        (history.folder / where).write_text("raise KeyboardInterrupt")
+
+    assert "Interrupted: " in rehearse(status=130).output
+    assert history.world.branches.list() == []
+
+
+def test_a_signal_keeps_its_status(history: History, rehearse: Run) -> None:
+    """As branches that last for a block make it of SIGTERM."""
+    history.add("raise SystemExit(143)")
+
+    rehearse(status=143)
+    assert history.world.branches.list() == []
+
+
+@pytest.mark.skipif(SQLITE, reason="SQLite has no roles, and takes any value for a number")
+def test_what_is_secret_is_in_no_report(make_world: Callable[..., World], places: Places, tmp_path: Path) -> None:
+    """Neither a password in a statement, nor the database URL's, nor the rows that a statement could not use."""
+    world = make_world(USUAL, url=places.url(USUAL, "app_first").set(password="open-sesame"))
+    history = History(world, tmp_path / "migrations")
+    history.add(
+        """
+        op.execute("SELECT 'ALTER ROLE nobody PASSWORD ''geheim'' ', 'the password is open-sesame'")
+        op.execute("DO $$ BEGIN IF false THEN CREATE ROLE nobody LOGIN PASSWORD 'geheim'; END IF; END $$")
+        op.execute("SELECT CAST(title AS int) FROM (VALUES ('private words')) AS told (title)")
+        """
+    )
+    files = [tmp_path / f"report.{ending}" for ending in ("html", "md", "json")]
+    options = [word for file in files for word in ("--report", str(file))]
+
+    result = world.app.test_cli_runner().invoke(args=["branches", "rehearse", *options])
+
+    assert result.exit_code == 2
+    for text in (result.output, *(file.read_text() for file in files)):
+        assert "(SQLSTATE 22P02), whose text may hold data: run the statement by hand to see it" in text
+        assert "geheim" not in text
+        assert "open-sesame" not in text
+        assert 'integer: "private' not in text
 
 
 def test_a_branch_is_kept_for_whoever_wants_to_see_it(history: History, rehearse: Run) -> None:

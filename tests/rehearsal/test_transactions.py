@@ -54,6 +54,13 @@ def test_a_migration_may_commit_in_batches(history: History) -> None:
     assert "stars" in history.world.branches.diff(report.branch)
 
 
+def test_a_single_commit_is_told_as_one(history: History) -> None:
+    """In words that are English."""
+    history.add("op.execute(\"UPDATE note SET text = 'x'\"); op.execute('COMMIT'); op.execute('SELECT 1')")
+
+    assert any(each.startswith("r1 committed by itself, once: if it fails") for each in history.rehearse().warnings)
+
+
 def test_a_migration_that_is_rolled_back_in_the_end_is_told(history: History) -> None:
     """Its own commit has ended the transaction that Alembic commits: production would be left like that."""
     history.add(

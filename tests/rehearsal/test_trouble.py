@@ -212,6 +212,13 @@ def test_a_query_of_sqlite_that_does_not_end_is_interrupted(history: History) ->
     assert failure.error.startswith("It had not ended after 1s, and was cancelled")
 
 
+def test_a_commit_of_the_driver_is_none_of_the_migrations(history: History) -> None:
+    """SQLite's commits by itself before what changes the schema."""
+    history.add("op.execute(\"UPDATE note SET text = 'x'\"); op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+
+    assert history.rehearse().warnings == ()
+
+
 @postgres_only
 def test_a_connection_of_a_migrations_own_is_told(history: History) -> None:
     """Its statements and locks are, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from flask_branches.rehearsal.report import Advice
@@ -10,7 +11,7 @@ from flask_branches.rehearsal.shown.words import clipped, duration, listed, one_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_branches.rehearsal.observed import Blocking, Statement
+    from flask_branches.rehearsal.observed import Blocking, Rewrite, Statement
     from flask_branches.rehearsal.report import Report, Revision, Severity
 
 _DOCS = "https://www.postgresql.org/docs/current"
@@ -24,6 +25,42 @@ _PER_MIGRATION = (
     "https://alembic.sqlalchemy.org/en/latest/api/runtime.html"
     "#alembic.runtime.environment.EnvironmentContext.configure.params.transaction_per_migration"
 )
+_REFRESH = f"{_DOCS}/sql-refreshmaterializedview.html"
+_VACUUM = f"{_DOCS}/routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY"
+_REWRITERS = (
+    (
+        re.compile(r"\bREFRESH\s+MATERIALIZED\s+VIEW\b", re.IGNORECASE),
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY keeps no reader waiting; it needs a unique index on the view.",
+        _REFRESH,
+    ),
+    (
+        re.compile(r"\bREINDEX\b", re.IGNORECASE),
+        "REINDEX … CONCURRENTLY, in an autocommit_block, keeps nobody waiting.",
+        _REINDEX,
+    ),
+    (
+        re.compile(r"(^|;)\s*(CLUSTER\b|VACUUM\s*(\([^)]*)?\bFULL\b)", re.IGNORECASE | re.MULTILINE),
+        (
+            "A plain VACUUM, in an autocommit_block, keeps nobody waiting and makes the room usable again; to give it "
+            "back, or to sort the table, the extension pg_repack locks it for moments only."
+        ),
+        _VACUUM,
+    ),
+    (
+        re.compile(r"\bALTER\s+TABLE\b(?!.*\bSET\s+(LOGGED|UNLOGGED|TABLESPACE|ACCESS)\b)", re.IGNORECASE | re.DOTALL),
+        (
+            "Add a new nullable column without a volatile default, fill it in batches, each with a commit of its own, "
+            "and change over in a later revision; the types that need no rewrite are listed there."
+        ),
+        _ALTER,
+    ),
+    (
+        re.compile(""),
+        "Nobody can use it until that has ended: give it a revision of its own, at an hour when that can be borne.",
+        _LOCKS,
+    ),
+)
+"""What rewrites, what does the same with less waiting, and where that is documented; the first that fits."""
 _SHORT = 50
 """Milliseconds that nobody minds: a shorter lock is worth no advice but the one on lock_timeout."""
 _MANY_ROWS = 10_000
@@ -51,7 +88,7 @@ def advise(report: Report) -> tuple[Advice, ...]:
             Advice(
                 "note",
                 None,
-                f"Tables in use were locked: {listed([each.table for each in report.blocking], most=5)}.",
+                _in_use(report),
                 "While a migration waits for a lock behind a long query, all who come after it wait too, however short "
                 "the lock: SET lock_timeout = '2s' before it, and try again when that passes.",
                 _TIMEOUT,
@@ -97,14 +134,7 @@ def _rewritten(revision: Revision, report: Report) -> Iterator[Advice]:
         if each.truncated:
             continue
         waits, took = _wait(revision, each.table), _took(revision, f"rewrites {each.object}")
-        if each.kind == "index":
-            remedy, source = "REINDEX … CONCURRENTLY, in an autocommit_block, keeps nobody waiting.", _REINDEX
-        else:
-            remedy = (
-                "Add a new nullable column without a volatile default, fill it in batches, each with a commit of its "
-                "own, and change over in a later revision; the types that need no rewrite are listed there."
-            )
-            source = _ALTER
+        remedy, source = _instead(each, revision)
         yield Advice(
             _severity(waits, took, report),
             revision.id,
@@ -112,6 +142,21 @@ def _rewritten(revision: Revision, report: Report) -> Iterator[Advice]:
             remedy,
             source,
         )
+
+
+def _instead(rewrite: Rewrite, revision: Revision) -> tuple[str, str]:
+    """What does the same with less waiting, by the statement that was seen to rewrite; and where that is documented."""
+    effect = f"rewrites {rewrite.object}"
+    text = "\n".join(each.text for each in revision.statements if effect in each.effects)
+    return next((remedy, source) for pattern, remedy, source in _REWRITERS if pattern.search(text))
+
+
+def _in_use(report: Report) -> str:
+    """What is used was locked: its tables, and its sequences where there is nothing else."""
+    sequences = {lock.object for each in report.revisions for lock in each.locks if lock.kind == "sequence"}
+    names = [each.table for each in report.blocking]
+    tables = [each for each in names if each not in sequences]
+    return f"{'Tables' if tables else 'Sequences'} in use were locked: {listed(tables or names, most=5)}."
 
 
 def _indexed(revision: Revision, report: Report) -> Iterator[Advice]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from flask_branches.backends.postgres_errors import said, sqlstate
 from flask_branches.branch import in_short
 from flask_branches.errors import BranchesError
+from flask_branches.rehearsal import hiding
 from flask_branches.rehearsal.clock import Clock
 from flask_branches.rehearsal.limiting import Overdue, within
 from flask_branches.rehearsal.looking import Looks
@@ -146,12 +147,11 @@ class Performance:
             )
         if isinstance(error, BranchesError):
             return str(error)
-        if isinstance(error, sa.exc.DBAPIError):
-            if error.connection_invalidated or (sqlstate(error) is None and any(each.lost for each in observers)):
-                return f"The connection to the branch was lost ({said(error)}): see whether somebody has deleted it."
-            return f"{type(error.orig).__name__}: {said(error)}"
-        first = str(error).strip().split("\n")[0]
-        return f"{type(error).__name__}: {first}" if first else type(error).__name__
+        if isinstance(error, sa.exc.DBAPIError) and (
+            error.connection_invalidated or (sqlstate(error) is None and any(each.lost for each in observers))
+        ):
+            return f"The connection to the branch was lost ({said(error)}): see whether somebody has deleted it."
+        return hiding.reason(error)
 
 
 def server_of(connection: Connection) -> str:

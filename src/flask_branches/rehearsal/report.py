@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from flask_branches.branch import written
+from flask_branches.errors import InvalidValue
 from flask_branches.rehearsal.observed import Undo
 
 if TYPE_CHECKING:
@@ -34,12 +36,23 @@ STATUS: dict[Verdict, int] = {"safe": 0, "unsafe": 1, "failed": 2}
 
 @dataclass(frozen=True)
 class Limits:
-    """What a deployment may cost; beyond, the verdict is ``unsafe``."""
+    """What a deployment may cost; beyond, the verdict is ``unsafe``.
+
+    Raises:
+        InvalidValue: for what is no number, negative or without end.
+    """
 
     max_lock: float = 1_000
     """For how long readers or writers of a table may be kept waiting, in ms."""
     max_rewrite: int = 100 * 2**20
     """How large a table may be that is rewritten, in bytes."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be held against, before any work is done."""
+        for name, unit in (("max_lock", "milliseconds"), ("max_rewrite", "bytes")):
+            value: object = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+                raise InvalidValue(f"{name} {value!r} is no limit: give a number of {unit}, 0 or more.")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from flask.globals import app_ctx
 
 from flask_branches import branch as branches_
 from flask_branches import migrating, reach
-from flask_branches.rehearsal import aftermath, old_code, telling
+from flask_branches.redaction import Redaction
+from flask_branches.rehearsal import aftermath, hiding, old_code, telling
 from flask_branches.rehearsal.advice import advise
 from flask_branches.rehearsal.grounds import Grounds
 from flask_branches.rehearsal.migrations import Migrations
@@ -111,7 +112,8 @@ def rehearse(
         migrating.at_work(app, made),
         reach.kept_out_of(own, _WHY),
     ):
-        return _rehearsed(plan, migrations, grounds, parent or branches_.MAIN)
+        report = _rehearsed(plan, migrations, grounds, parent or branches_.MAIN)
+        return hiding.redacted(report, Redaction(grounds.url(key) for key in grounds.keys))
 
 
 @contextmanager

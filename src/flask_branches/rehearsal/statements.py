@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from flask_branches.rehearsal import hiding
 from flask_branches.rehearsal.observed import Statement
 
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
@@ -85,5 +86,5 @@ class Reader:
 
 def shortened(text: str) -> str:
     """A statement as it is shown."""
-    text = text.strip()
+    text = hiding.statement(text.strip())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"

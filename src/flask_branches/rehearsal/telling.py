@@ -94,10 +94,12 @@ def warnings(courses: Iterable[Course]) -> Iterator[str]:
                     f"{run.id} opened a connection of its own, whose work is no part of its transaction: use "
                     "op.get_bind()."
                 )
-            if len(run.transactions) > 1:
+            # On SQLite the driver commits before and after what changes the schema, whatever the migration does.
+            if len(run.transactions) > 1 and course.connection.dialect.name != "sqlite":
+                times = len(run.transactions) - 1
                 yield (
-                    f"{run.id} committed by itself, {len(run.transactions) - 1:,} times: if it fails on its way, what "
-                    "it has done until then stays."
+                    f"{run.id} committed by itself, {'once' if times == 1 else f'{times:,} times'}: if it fails on its "
+                    "way, what it has done until then stays."
                 )
 
 

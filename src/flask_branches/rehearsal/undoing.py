@@ -12,7 +12,7 @@ from flask_branches import schema
 from flask_branches.backends import postgres_errors
 from flask_branches.branch import MAIN
 from flask_branches.configured import engines_of
-from flask_branches.rehearsal import rows, shapes
+from flask_branches.rehearsal import hiding, rows, shapes
 from flask_branches.rehearsal.observed import Undo
 
 if TYPE_CHECKING:
@@ -221,5 +221,4 @@ def _with(undo: Undo, *details: str) -> Undo:
 
 
 def _said(error: Exception) -> str:
-    said = str(getattr(error, "orig", error)).strip().split("\n")[0]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return hiding.reason(error)

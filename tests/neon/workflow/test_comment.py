@@ -114,9 +114,11 @@ def show(github: GitHub, tmp_path: Path) -> Iterator[Callable[..., str]]:
         "HEAD_SHA": "0123456789abcdef",
     }
 
-    def show(diff: str, status: int = 0, rehearsal: str = "") -> str:
-        (tmp_path / "schema.diff").write_text(diff, "utf-8")
-        (tmp_path / "rehearsal.md").write_text(rehearsal, "utf-8")
+    def show(diff: str | None, status: int = 0, rehearsal: str | None = "") -> str:
+        for name, text in (("schema.diff", diff), ("rehearsal.md", rehearsal)):
+            (tmp_path / name).unlink(missing_ok=True)
+            if text is not None:
+                (tmp_path / name).write_text(text, "utf-8")
         return Runner(tmp_path, variables).run(COMMENT, status)
 
     yield show
@@ -235,6 +237,27 @@ def test_a_rehearsal_has_a_comment_of_its_own(github: GitHub, show: Callable[...
 
     show(DIFF)
     assert [each["body"].partition("\n")[0] for each in github.comments] == [MARKER]
+
+
+def test_a_rehearsal_that_was_ended_is_told(github: GitHub, show: Callable[..., str]) -> None:
+    """In the place of what an older one has said, which is true no more."""
+    show("", rehearsal="# Safe to deploy\n")
+
+    show("", rehearsal=None)
+
+    (comment,) = github.comments
+    assert comment["body"].startswith(f"{REHEARSED}\n**The migrations could not be rehearsed**: the run says why.\n")
+
+
+def test_a_diff_that_was_not_made_changes_nothing(github: GitHub, show: Callable[..., str]) -> None:
+    """Nobody knows whether there is a difference; the rehearsal's comment comes all the same."""
+    show(DIFF)
+
+    said = show(None, rehearsal="# Safe to deploy\n")
+
+    assert said.startswith("schema.diff was not written: its comment stays as it is.\n")
+    assert [each["body"].partition("\n")[0] for each in github.comments] == [MARKER, REHEARSED]
+    assert DIFF in github.comments[0]["body"]
 
 
 def test_a_rehearsal_fits_into_its_comment(github: GitHub, show: Callable[..., str]) -> None:

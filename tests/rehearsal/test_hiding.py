@@ -1,0 +1,79 @@
+"""Secrets in the statements of a migration, and data in what a database says of them."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from flask_branches.rehearsal.hiding import reason, statement
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("CREATE ROLE a LOGIN PASSWORD 'ge''heim'", "CREATE ROLE a LOGIN PASSWORD '***'"),
+        ("ALTER ROLE a\n  encrypted password\n E'ge\\'heim' VALID", "ALTER ROLE a\n  encrypted password\n '***' VALID"),
+        ("CREATE ROLE a PASSWORD $x$ge$heim$x$;", "CREATE ROLE a PASSWORD '***';"),
+        ("CREATE ROLE a PASSWORD /* of a */ 'geheim'", "CREATE ROLE a PASSWORD /* of a */ '***'"),
+        ("CREATE USER MAPPING … OPTIONS (password 'geheim')", "CREATE USER MAPPING … OPTIONS (password '***')"),
+        ("UPDATE u SET \"password\" = 'geheim'", "UPDATE u SET \"password\" = '***'"),
+        ("SELECT dblink('host=h password=geheim port=1')", "SELECT dblink('host=h password=*** port=1')"),
+        ("SELECT dblink('password = ''ge heim'' port=1')", "SELECT dblink('password = ''***'' port=1')"),
+        ("SELECT 'ALTER ROLE a PASSWORD ''geheim'''", "SELECT 'ALTER ROLE a PASSWORD ''***'''"),
+        ("ALTER ROLE a PASSWORD ''; SELECT 'b', 'c'", "ALTER ROLE a PASSWORD '***'; SELECT 'b', 'c'"),
+        ("SELECT 'postgresql://me:geheim@h/d'", "SELECT 'postgresql://me:***@h/d'"),
+    ],
+)
+def test_a_password_is_hidden(text: str, shown: str) -> None:
+    """However it is written; the rest is as it was."""
+    assert statement(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE u ADD COLUMN password TEXT NOT NULL DEFAULT ''",
+        "UPDATE u SET password = md5(email) WHERE name = 'x'",
+        "ALTER ROLE a PASSWORD NULL",
+        "SELECT 'https://host/a@b', 'it''s' -- the password's",
+    ],
+)
+def test_what_is_no_password_is_shown(text: str) -> None:
+    """A column of that name, an expression, a URL without one."""
+    assert statement(text) == text
+
+
+class _Refused(Exception):
+    def __init__(self, text: str, sqlstate: str | None) -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "said"),
+    [
+        (
+            "22P02",
+            'invalid input syntax for type integer: "geheim"',
+            "_Refused (SQLSTATE 22P02), whose text may hold data: run the statement by hand to see it",
+        ),
+        (
+            "22001",
+            "value too long for type character varying(5)",
+            "_Refused: value too long for type character varying(5)",
+        ),
+        ("22012", "division by zero", "_Refused: division by zero"),
+        ("42P01", 'relation "a" does not exist\nLINE 1', '_Refused: relation "a" does not exist'),
+        ("23505", 'duplicate key "u"\nDETAIL:  Key (a)=(geheim)', '_Refused: duplicate key "u"'),
+        (None, "no such table: a", "_Refused: no such table: a"),
+    ],
+)
+def test_data_that_was_no_good_is_not_told(state: str | None, text: str, said: str) -> None:
+    """What went wrong is, with the code that Postgres has for it."""
+    assert reason(sa.exc.DBAPIError("SELECT", {}, _Refused(text, state))) == said
+
+
+def test_what_others_raise_is_told_in_a_line() -> None:
+    """With its kind."""
+    assert reason(ValueError("odd\nand more")) == "ValueError: odd"
+    assert reason(ValueError()) == "ValueError"
