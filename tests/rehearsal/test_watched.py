@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.branches.worlds import SQLITE
 
+from flask_branches.rehearsal import Limits
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -321,3 +323,15 @@ def test_a_transaction_ends_when_it_ends(history: History) -> None:
     first, *_ = history.rehearse().transactions
 
     assert first.span.length < 400
+
+
+def test_a_rewrite_is_as_large_as_what_it_has_become(history: History) -> None:
+    """What a revision has filled before is copied as well."""
+    history.add("op.execute(\"INSERT INTO note SELECT i, 'x' FROM generate_series(10, 20000) i\")")
+    history.add("op.execute('ALTER TABLE note ALTER COLUMN id TYPE bigint')")
+
+    report = history.rehearse(limits=Limits(max_lock=60_000, max_rewrite=200_000))
+
+    (rewrite,) = report.revisions[1].rewrites
+    assert rewrite.before < 200_000 < rewrite.size == rewrite.after
+    assert (report.verdict, len(report.reasons)) == ("unsafe", 1)

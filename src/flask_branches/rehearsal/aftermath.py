@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from flask_branches.backends import postgres_errors
 from flask_branches.branch import in_short
+from flask_branches.errors import BranchesError
 from flask_branches.rehearsal import old_code, rows
 from flask_branches.rehearsal.drift import drift
-from flask_branches.rehearsal.limiting import Overdue, within
+from flask_branches.rehearsal.limiting import Overdue
 from flask_branches.rehearsal.locks import strength
+from flask_branches.rehearsal.report import Failure
 from flask_branches.rehearsal.undoing import round_trip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from alembic.script import Script
 
-    from flask_branches.rehearsal.grounds import Grounds
+    from flask_branches.rehearsal.limiting import Deadline
     from flask_branches.rehearsal.measuring import Meter
     from flask_branches.rehearsal.migrations import Heads, Migrations
+    from flask_branches.rehearsal.observed import Undo
     from flask_branches.rehearsal.performance import Performance
     from flask_branches.rehearsal.report import Report, Revision
     from flask_branches.rehearsal.staging import Plan
@@ -35,63 +44,142 @@ _CANCEL = (
 )
 
 
-def with_drift(report: Report, plan: Plan, performance: Performance) -> Report:
-    """Hold the models against the migrated schema."""
-    if not plan.drift:
-        return report
-    found = drift(performance.migrations, performance.grounds)
-    return replace(report, differences=found.differences, not_shown=(*report.not_shown, *found.notes))
+class Unfinished(Exception):
+    """What was tried has not come to its end, through no fault of the migrations'."""
 
 
-def with_old_tests(report: Report, plan: Plan, performance: Performance) -> Report:
-    """Run the previous release's tests; what they leave behind is no loss of the migrations'."""
-    if plan.old_tests is None:
-        return report
-    grounds, keep = performance.grounds, performance.migrations.version_table
-    before = _counts(grounds, keep)
-    grounds.let_go()
-    tests = old_code.run(plan.old_tests, grounds.branch, plan.timeout)
-    report = replace(report, old_tests=tests)
-    if changed := _changed(before, _counts(grounds, keep)):
-        text = f"The previous release's tests left other rows in {', '.join(changed)}: what comes after saw those."
-        return replace(report, warnings=(*report.warnings, text))
-    return report
-
-
-def with_undo(report: Report, plan: Plan, performance: Performance, scripts: Mapping[str, Script]) -> Report:
-    """Undo each revision, and do it again; last of all, since data may be lost by that.
+class Aftermath:
+    """What comes after one run.
 
     Args:
-        report: what was seen until now.
         plan: what is wanted.
-        performance: the run that it is of.
-        scripts: the revisions that were pending in one database or another, by their names.
+        performance: the run.
+        deadline: when all is to have ended.
     """
-    ran = _ran(report.revisions)
-    if not plan.undo or not ran:
-        return report
-    migrations, grounds = performance.migrations, performance.grounds
-    order = _in_order(ran, scripts, migrations)
-    schemas, contents = _moments(order, ran, performance.meters)
-    tables = _touched(report.revisions)
-    kept = {
-        revision: {
-            key: {name: content for name, content in contents[revision][key].items() if name in names}
-            for key, names in found.items()
+
+    def __init__(self, plan: Plan, performance: Performance, deadline: Deadline) -> None:
+        self._plan = plan
+        self._performance = performance
+        self._migrations = performance.migrations
+        self._grounds = performance.grounds
+        self._deadline = deadline
+
+    def with_drift(self, report: Report) -> Report:
+        """Hold the models against the migrated schema."""
+        if not self._plan.drift:
+            return report
+        try:
+            with self._finishing():
+                found = drift(self._migrations, self._grounds)
+                if found.differences is None and self._deadline.is_over:
+                    raise Overdue
+        except Unfinished as error:
+            return _warned(report, f"The models were not compared with the database: {error}.")
+        return replace(report, differences=found.differences, not_shown=(*report.not_shown, *found.notes))
+
+    def with_old_tests(self, report: Report) -> Report:
+        """Run the previous release's tests; what they leave behind is no loss of the migrations'."""
+        if self._plan.old_tests is None:
+            return report
+        try:
+            before = self._counts()
+        except Unfinished as error:
+            before, report = None, _not_looked_at(report, error)
+        if self._deadline.is_over:
+            return replace(report, failure=Failure(f"The previous release's tests were not run: {self._late()}."))
+        self._grounds.let_go()
+        left = timedelta(seconds=math.ceil(self._deadline.left))
+        report = replace(report, old_tests=old_code.run(self._plan.old_tests, self._grounds.branch, left))
+        try:
+            changed = _changed(before, self._counts()) if before is not None else []
+        except Unfinished as error:
+            return _not_looked_at(report, error)
+        if not changed:
+            return report
+        text = f"The previous release's tests left other rows in {', '.join(changed)}: what comes after saw those."
+        return _warned(report, text)
+
+    def with_undo(self, report: Report, scripts: Mapping[str, Script]) -> Report:
+        """Undo each revision, and do it again; last of all, since data may be lost by that.
+
+        Args:
+            report: what was seen until now.
+            scripts: the revisions that were pending in one database or another, by their names.
+        """
+        if not self._plan.undo or not report.revisions or report.failure is not None:
+            return report
+        try:
+            with self._finishing():
+                began_at = self._migrations.current()
+                found = self._round_trip(report, scripts)
+                after = _left_at(report, began_at, self._migrations.current())
+        except Unfinished as error:
+            kept = f" The branch {report.branch!r} is kept as that has left it." if report.kept else ""
+            return _warned(report, f"The way back and forth was not finished: {error}.{kept}")
+        revisions = tuple(replace(each, undo=found[each.id]) for each in report.revisions)
+        return _warned(replace(report, revisions=revisions), *after)
+
+    def _round_trip(self, report: Report, scripts: Mapping[str, Script]) -> dict[str, Undo]:
+        ran, meters = _ran(report.revisions), self._performance.meters
+        order = _in_order(ran, scripts, self._migrations)
+        schemas, contents = _moments(order, ran, meters)
+        tables = _touched(report.revisions, ran, meters)
+        held = {
+            revision: {
+                key: {name: content for name, content in contents[revision][key].items() if name in names}
+                for key, names in found.items()
+            }
+            for revision, found in tables.items()
         }
-        for revision, found in tables.items()
-    }
-    began_at = migrations.current()
-    try:
-        with within(plan.timeout.total_seconds(), lambda: _cancel(grounds)):
-            found = round_trip(
-                migrations, [scripts[each] for each in order], schemas, tables, grounds.connected, contents=kept
-            )
-    except Overdue:
-        text = f"The way back and forth had not ended after {in_short(plan.timeout)}, and was left."
-        return replace(report, warnings=(*report.warnings, text))
-    revisions = tuple(replace(each, undo=found[each.id]) for each in report.revisions)
-    return replace(report, revisions=revisions, warnings=(*report.warnings, *_left_at(report, began_at, migrations)))
+        return round_trip(
+            self._migrations,
+            [scripts[each] for each in order],
+            schemas,
+            tables,
+            self._grounds.connected,
+            contents=held,
+            deadline=self._deadline,
+        )
+
+    @contextmanager
+    def _finishing(self) -> Iterator[None]:
+        """Make one error of what may keep a block from its end: that time is up, or the branch out of reach."""
+        try:
+            with self._deadline.within(self._cancel):
+                yield
+        except Overdue:
+            raise Unfinished(self._late()) from None
+        except (BranchesError, sa.exc.DBAPIError) as error:
+            if self._deadline.is_over:
+                raise Unfinished(self._late()) from error
+            said = str(error) if isinstance(error, BranchesError) else postgres_errors.said(error)
+            raise Unfinished(said.rstrip(".")) from error
+
+    def _late(self) -> str:
+        return f"all had not ended after {in_short(self._deadline.span)}; give it longer with --timeout"
+
+    def _cancel(self) -> None:
+        for key in self._grounds.keys:
+            # Where nobody can connect, there is nothing to end; it is tried again, too.
+            with suppress(BranchesError, sa.exc.DBAPIError), self._grounds.connected(key) as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql(_CANCEL)
+
+    def _counts(self) -> Counts:
+        found = {}
+        with self._finishing():
+            for key in self._grounds.keys:
+                with self._grounds.connected(key) as connection:
+                    found[key] = rows.count(connection, keep=self._migrations.version_table)
+        return found
+
+
+def _warned(report: Report, *texts: str) -> Report:
+    return replace(report, warnings=(*report.warnings, *texts))
+
+
+def _not_looked_at(report: Report, error: Unfinished) -> Report:
+    return _warned(report, f"What the previous release's tests left behind was not looked at: {error}.")
 
 
 def _ran(revisions: Sequence[Revision]) -> dict[str | None, list[str]]:
@@ -127,39 +215,26 @@ def _moments(
     return schemas, contents
 
 
-def _touched(revisions: Sequence[Revision]) -> Tables:
-    """The tables that each revision has written to, by what it has locked; without locks, by what has changed."""
+def _touched(
+    revisions: Sequence[Revision], ran: Mapping[str | None, Sequence[str]], meters: Mapping[str | None, Meter]
+) -> Tables:
+    """The tables that each revision has written to: by what it has locked, and by what has changed."""
     found: Tables = {}
     for revision in revisions:
-        tables = {each.table for each in revision.rows}
+        at = ran[revision.database].index(revision.id)
+        tables = {each.table for each in revision.rows} | meters[revision.database].written(at)
         tables |= {each.table for each in revision.locks if strength(each.mode) >= strength("ROW EXCLUSIVE")}
         found.setdefault(revision.id, {})[revision.database] = tables
     return found
 
 
-def _left_at(report: Report, before: Mapping[str | None, Heads], migrations: Migrations) -> list[str]:
-    after = migrations.current()
+def _left_at(report: Report, before: Mapping[str | None, Heads], after: Mapping[str | None, Heads]) -> list[str]:
     if not report.kept or {key: set(heads) for key, heads in before.items()} == {
         key: set(heads) for key, heads in after.items()
     }:
         return []
     at = ", ".join(dict.fromkeys(each for heads in after.values() for each in heads)) or "no revision"
     return [f"The branch {report.branch!r} is kept as its revisions were undone: it is at {at}."]
-
-
-def _cancel(grounds: Grounds) -> None:
-    for key in grounds.keys:
-        with grounds.connected(key) as connection:
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql(_CANCEL)
-
-
-def _counts(grounds: Grounds, keep: str) -> Counts:
-    found = {}
-    for key in grounds.keys:
-        with grounds.connected(key) as connection:
-            found[key] = rows.count(connection, keep=keep)
-    return found
 
 
 def _changed(before: Counts, after: Counts) -> list[str]:

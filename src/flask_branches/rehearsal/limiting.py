@@ -4,19 +4,63 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import timedelta
     from types import FrameType
+
+    from sqlalchemy.engine import Connection
 
 _GRACE = 3
 """Seconds for a statement that was cancelled to end, before the code that sent it is ended too."""
 
 
+_AGAIN = 1
+"""Seconds between one attempt to end what the database does and the next."""
+
+
 class Overdue(BaseException):
     """Time is up; no ``except Exception`` of a migration's keeps it."""
+
+
+class Deadline:
+    """The time that all of a rehearsal may take together.
+
+    Args:
+        span: how long that is.
+    """
+
+    def __init__(self, span: timedelta) -> None:
+        self.span = span
+        self._ends = time.monotonic() + span.total_seconds()
+
+    @property
+    def left(self) -> float:
+        """How many seconds there are."""
+        return max(self._ends - time.monotonic(), 0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there are none."""
+        return not self.left
+
+    @contextmanager
+    def within(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """End a block when the time is up, as :func:`within` does.
+
+        Raises:
+            Overdue: in the block, or before it.
+        """
+        if self.is_over:
+            raise Overdue
+        with within(self.left, cancel):
+            yield
 
 
 @contextmanager
@@ -25,14 +69,14 @@ def within(seconds: float, cancel: Callable[[], None]) -> Iterator[None]:
 
     Args:
         seconds: how long it may take.
-        cancel: ends what the database does; called in another thread.
+        cancel: ends what the database does; called in another thread, again each second until the block has ended.
 
     Raises:
         Overdue: in the block.
     """
-    timer = threading.Timer(seconds, cancel)
-    timer.daemon = True
-    timer.start()
+    ended = threading.Event()
+    ending = threading.Thread(target=_end, args=(seconds, cancel, ended), name="rehearsal-timeout", daemon=True)
+    ending.start()
     alarmed = _may_be_alarmed()
     try:
         if alarmed:
@@ -40,10 +84,26 @@ def within(seconds: float, cancel: Callable[[], None]) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
         yield
     finally:
-        timer.cancel()
         if alarmed:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        ended.set()
+        ending.join()  # what comes after the block is not to be cancelled
+
+
+def end_statement(connection: Connection) -> None:
+    """End what a session does at this moment; from another thread than the one that waits for it."""
+    # Who is gone, or was closed meanwhile, does nothing any more.
+    with suppress(sa.exc.SQLAlchemyError, cast("Any", connection.dialect.loaded_dbapi).Error):
+        driver: Any = connection.connection.dbapi_connection
+        driver.interrupt() if connection.dialect.name == "sqlite" else driver.cancel()
+
+
+def _end(seconds: float, cancel: Callable[[], None], ended: threading.Event) -> None:
+    """Again and again: code that tries once more after an error sends the next statement."""
+    while not ended.wait(seconds):
+        cancel()
+        seconds = _AGAIN
 
 
 def _may_be_alarmed() -> bool:

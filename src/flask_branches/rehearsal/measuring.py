@@ -114,6 +114,16 @@ class Meter:
             if observer is not None:
                 observer.ignore(observer.aside() - held)
 
+    def written(self, at: int) -> set[str]:
+        """The tables that the revision after a moment may have written to."""
+        before, now = self.contents[at], self.contents[at + 1]
+        held = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+        if not self._has_marks:
+            return held | {name for name, each in now.items() if each is None}
+        then, there = self.states[at].things, self.states[at + 1].things
+        changed = [key for key, each in there.items() if each.mark and (key not in then or then[key].mark != each.mark)]
+        return held | {things[key].name for key in changed for things in (then, there) if key in things}
+
     def _note(self, connection: Connection, known: State | None, *, inside: bool = False) -> None:
         """Note down what there is now.
 

@@ -133,6 +133,11 @@ class Rewrite:
     """Bytes."""
     after: int
 
+    @property
+    def size(self) -> int:
+        """How large it was, or has become: what was added to it under way was copied too."""
+        return max(self.before, self.after)
+
 
 @dataclass(frozen=True)
 class Index:

@@ -11,7 +11,7 @@ from flask_branches.branch import in_short
 from flask_branches.errors import BranchesError
 from flask_branches.rehearsal import hiding
 from flask_branches.rehearsal.clock import Clock
-from flask_branches.rehearsal.limiting import Overdue, within
+from flask_branches.rehearsal.limiting import Overdue, end_statement
 from flask_branches.rehearsal.looking import Looks
 from flask_branches.rehearsal.measuring import Meter, pid_of
 from flask_branches.rehearsal.observing import Activity, Observer
@@ -20,12 +20,11 @@ from flask_branches.rehearsal.report import Failure
 from flask_branches.rehearsal.watching import Watch
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from sqlalchemy.engine import Connection
 
     from flask_branches.rehearsal.course import Course, Run
     from flask_branches.rehearsal.grounds import Grounds
+    from flask_branches.rehearsal.limiting import Deadline
     from flask_branches.rehearsal.migrations import Migrations
 
 
@@ -35,13 +34,13 @@ class Performance:
     Args:
         migrations: what is run.
         grounds: where.
-        timeout: how long it may take.
+        deadline: when all is to have ended.
         counts: whether rows are counted.
         undo: whether the revisions are to be undone later.
     """
 
     def __init__(
-        self, migrations: Migrations, grounds: Grounds, *, timeout: timedelta, counts: bool, undo: bool
+        self, migrations: Migrations, grounds: Grounds, *, deadline: Deadline, counts: bool, undo: bool
     ) -> None:
         self.clock = Clock()
         self.meters: dict[str | None, Meter] = {}
@@ -49,30 +48,38 @@ class Performance:
         self.took = 0.0
         self.server = ""
         self._interrupted = False
+        self._connections: list[Connection] = []
+        """Those that measure."""
         self.migrations = migrations
         self.grounds = grounds
-        self._timeout = timeout
+        self._deadline = deadline
         self._counts = counts
         self._undo = undo
         self.watch = Watch(migrations, self.clock, self._observe, self._measure)
 
     def run(self, to: str) -> None:
         """Run them; what goes wrong is in :attr:`failure` afterwards."""
-        hidden = self.migrations.version_table
-        for key in self.grounds.keys:
-            self.meters[key] = Meter(self.grounds.connect(key), hidden, counts=self._counts)
-            if self._undo:
-                self.meters[key].digest()
-        self.server = server_of(self.meters[None].connection)
         with self.watch.listening():
-            began = self.clock.now()
+            began = None
             try:
-                with within(self._timeout.total_seconds(), self._interrupt):
+                with self._deadline.within(self._interrupt):
+                    self._measure_first()
+                    began = self.clock.now()
                     self.migrations.upgrade(to, self.watch)
                 self.failure = self._undone()
             except (Exception, Overdue) as error:  # noqa: BLE001  migrations are others' code, and may raise anything
                 self.failure = self._failed(error)
-            self.took = self.clock.now() - began
+            if began is not None:
+                self.took = self.clock.now() - began
+
+    def _measure_first(self) -> None:
+        connections = {key: self.grounds.connect(key) for key in self.grounds.keys}
+        self.server = server_of(connections[None])
+        self._connections += connections.values()
+        for key, connection in connections.items():
+            self.meters[key] = Meter(connection, self.migrations.version_table, counts=self._counts)
+            if self._undo:
+                self.meters[key].digest()
 
     def _observe(self, course: Course) -> None:
         if course.connection.dialect.name != "postgresql":
@@ -90,7 +97,7 @@ class Performance:
             clock=self.clock,
             before=looks.before,
             prober=prober,
-            deadline=self.clock.now() + self._timeout.total_seconds() * 1_000,
+            deadline=self.clock.now() + self._deadline.left * 1_000,
         )
         course.observe(looks, activity, observer)
 
@@ -98,12 +105,10 @@ class Performance:
         self.meters[course.key].measure(course)
 
     def _interrupt(self) -> None:
-        """End what SQLite does; Postgres is told by its observer, which knows the session."""
-        for course in self.watch.courses:
-            interrupt = getattr(course.driver, "interrupt", None)
-            if interrupt is not None:
-                self._interrupted = True
-                interrupt()
+        """End what is done by all sessions that are known here; the observer knows those of the migration's own."""
+        self._interrupted = True
+        for connection in (*(course.connection for course in self.watch.courses), *self._connections):
+            end_statement(connection)
 
     def _undone(self) -> Failure | None:
         """That what was run without an error has come to nothing all the same."""
@@ -137,8 +142,8 @@ class Performance:
         observers = [course.observer for course in self.watch.courses if course.observer is not None]
         if isinstance(error, Overdue) or self._interrupted or any(each.overdue for each in observers):
             return (
-                f"It had not ended after {in_short(self._timeout)}, and was cancelled: see what it waits for, or give "
-                "it longer with --timeout."
+                f"It had not ended after {in_short(self._deadline.span)}, and was cancelled: see what it waits for, or "
+                "give it longer with --timeout."
             )
         if any(each.stuck for each in observers):
             return (

@@ -16,6 +16,7 @@ from flask_branches.redaction import Redaction
 from flask_branches.rehearsal import aftermath, hiding, old_code, telling
 from flask_branches.rehearsal.advice import advise
 from flask_branches.rehearsal.grounds import Grounds
+from flask_branches.rehearsal.limiting import Deadline
 from flask_branches.rehearsal.migrations import Migrations
 from flask_branches.rehearsal.performance import Performance
 from flask_branches.rehearsal.report import Limits, Report
@@ -77,7 +78,7 @@ def rehearse(
         at: a point in time, or a log position, where the backend has those.
         to: the revision to go to.
         limits: what a deployment may cost; by default :class:`Limits` as it stands.
-        timeout: how long the migrations may take: a span such as ``"30m"``, or a timedelta.
+        timeout: how long all may take, from when the branch is there: a span such as ``"30m"``, or a timedelta.
         counts: whether the rows of each table are counted.
         drift: whether the models are compared with the migrated schema.
         undo: whether each revision is undone and done again.
@@ -129,11 +130,11 @@ def _branch(
 
 
 def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str) -> Report:
-    started = datetime.now(UTC)
+    started, deadline = datetime.now(UTC), Deadline(plan.timeout)
     current = migrations.current()
     pending = {key: migrations.pending(heads, plan.to) for key, heads in current.items()}
     at = tuple(dict.fromkeys(each for heads in current.values() for each in heads))
-    performance = Performance(migrations, grounds, timeout=plan.timeout, counts=plan.counts, undo=plan.undo)
+    performance = Performance(migrations, grounds, deadline=deadline, counts=plan.counts, undo=plan.undo)
     performance.run(plan.to)
     report = Report(
         application=migrations.app.name,
@@ -155,10 +156,10 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
     report = _watched(report, performance)
     if report.failure is None:
         report = _nothing_pending(report)
-        report = aftermath.with_drift(report, plan, performance)
-        report = aftermath.with_old_tests(report, plan, performance)
+        after = aftermath.Aftermath(plan, performance, deadline)
+        report = after.with_old_tests(after.with_drift(report))
         scripts = {step.revision.revision: step.revision for steps in pending.values() for step in steps}
-        report = aftermath.with_undo(report, plan, performance, scripts)
+        report = after.with_undo(report, scripts)
     report = replace(report, advice=advise(report))
     verdict, reasons = judged(report)
     return replace(report, verdict=verdict, reasons=reasons)

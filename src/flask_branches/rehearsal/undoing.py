@@ -13,6 +13,7 @@ from flask_branches.backends import postgres_errors
 from flask_branches.branch import MAIN
 from flask_branches.configured import engines_of
 from flask_branches.rehearsal import hiding, rows, shapes
+from flask_branches.rehearsal.limiting import Overdue
 from flask_branches.rehearsal.observed import Undo
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from alembic.script import Script
     from sqlalchemy.engine import Connection
 
+    from flask_branches.rehearsal.limiting import Deadline
     from flask_branches.rehearsal.migrations import Migrations
 
     Schema = Mapping[str | None, str]
@@ -46,6 +48,7 @@ def round_trip(
     connect: Connect,
     *,
     contents: Mapping[str, Contents] | None = None,
+    deadline: Deadline | None = None,
 ) -> dict[str, Undo]:
     """Undo revisions from the newest to the oldest, then do them again, and see what has come back.
 
@@ -61,11 +64,13 @@ def round_trip(
         connect: gives a connection in autocommit to the database of a bind key, for a block.
         contents: by revision and by bind key, what tables held before it was run, as :func:`rows.digest` has it: what
             its downgrade does not bring back of that is named too.
+        deadline: after which an error is nobody's fault, since what was going on was cancelled.
 
     Raises:
+        Overdue: where an error comes after the deadline.
         DatabaseFailed: where the branch is out of reach.
     """
-    trip = _Trip(migrations, revisions, schemas, tables, connect, contents or {})
+    trip = _Trip(migrations, revisions, schemas, tables, connect, contents or {}, deadline)
     lowest = trip.undo_all()
     trip.redo_from(lowest)
     return trip.found
@@ -79,6 +84,7 @@ class _Trip:
     tables: Mapping[str, Tables]
     connect: Connect
     contents: Mapping[str, Contents]
+    deadline: Deadline | None
     found: dict[str, Undo] = field(default_factory=dict)
     held: dict[str, Contents] = field(default_factory=dict)
     """What the tables of each revision held before it was undone."""
@@ -121,7 +127,7 @@ class _Trip:
         try:
             self.migrations.undo(script, self.tables.get(script.revision))
         except Exception as error:  # noqa: BLE001  migrations are others' code, and may raise anything
-            self._require_connection(error)
+            self._require_its_fault(error)
             said = "" if isinstance(error, sa.exc.DBAPIError) else str(error)
             is_missing = isinstance(error, NotImplementedError) or _FINAL.search(said)
             return Undo("missing" if is_missing else "failed", _said(error))
@@ -132,7 +138,7 @@ class _Trip:
         try:
             self.migrations.upgrade(self.revisions[at].revision)
         except Exception as error:  # noqa: BLE001  as above
-            self._require_connection(error)
+            self._require_its_fault(error)
             return Undo("failed", f"after its downgrade, its upgrade fails: {_said(error)}")
         diff, _ = self._difference(at + 1, self._look())
         return Undo("differs", "another upgrade makes another schema than the first", diff) if diff else None
@@ -210,7 +216,10 @@ class _Trip:
     def _is_sqlite(self, key: str | None) -> bool:
         return engines_of(self.migrations.app)[key].dialect.name == "sqlite"
 
-    def _require_connection(self, error: Exception) -> None:
+    def _require_its_fault(self, error: Exception) -> None:
+        """Raise what is none of a migration's."""
+        if self.deadline is not None and self.deadline.is_over:
+            raise Overdue from error
         if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
             with postgres_errors.told(engines_of(self.migrations.app)[None].url):
                 raise error

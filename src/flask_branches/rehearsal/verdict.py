@@ -43,9 +43,9 @@ def _waits(report: Report) -> Iterator[str]:
 
 def _rewrites(revision: Revision, limits: Limits) -> Iterator[str]:
     for each in revision.rewrites:
-        if not each.truncated and each.before > limits.max_rewrite:
+        if not each.truncated and each.size > limits.max_rewrite:
             limit = size(limits.max_rewrite)
-            yield f"{revision.id} rewrites {each.object}, {size(each.before)} (limit {limit})"
+            yield f"{revision.id} rewrites {each.object}, {size(each.size)} (limit {limit})"
 
 
 def _losses(revision: Revision) -> Iterator[str]:
