@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import with_appcontext
 
+from flask_branches import signals
 from flask_branches.errors import BranchesError
 
 if TYPE_CHECKING:
     from flask_branches.rehearsal.report import Report
 
-_SIGNALLED = 128
 """A status above it is that of a process which a signal has ended."""
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(bytes|[kMGT]?B?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "bytes": 1, "kb": 2**10, "k": 2**10, "mb": 2**20, "m": 2**20}
@@ -123,7 +123,7 @@ def _rehearsed(max_lock: float, max_rewrite: int, options: dict[str, Any]) -> Re
     except (KeyboardInterrupt, click.Abort):
         raise _Interrupted("Interrupted: the migrations were not rehearsed to their end.") from None
     except SystemExit as error:
-        if isinstance(error.code, int) and error.code > _SIGNALLED:
+        if signals.is_exit(error):
             raise
         said = reason(error)
     except Exception as error:  # noqa: BLE001  as above

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+_SIGNALLED = 128
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -50,9 +51,14 @@ def held(names: tuple[str, ...] = _ENDING) -> Iterator[list[int]]:
             signal.raise_signal(number)
 
 
+def is_exit(error: BaseException) -> bool:
+    """Whether an error is how :func:`raising` ends a block, and none of its own code's."""
+    return isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > _SIGNALLED
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise SystemExit(_SIGNALLED + number)

@@ -138,7 +138,7 @@ def _rewritten(revision: Revision, report: Report) -> Iterator[Advice]:
         yield Advice(
             _severity(waits, took, report),
             revision.id,
-            f"{each.object} ({size(each.before)}) was rewritten{_kept_out(waits, took)}.",
+            f"{each.object} ({size(each.size)}) was rewritten{_kept_out(waits, took)}.",
             remedy,
             source,
         )

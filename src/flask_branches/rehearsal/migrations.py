@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationStep
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from flask_branches import migrating, urls
+from flask_branches import migrating, signals, urls
 from flask_branches.configured import engines_of
 from flask_branches.errors import BranchesError, MigrationFailed, NotSupported
 
@@ -80,6 +80,8 @@ class Migrations:
         except BranchesError:
             raise
         except (Exception, SystemExit) as error:  # env.py is others' code, and may raise anything
+            if signals.is_exit(error):
+                raise
             raise MigrationFailed(
                 f"{self.folder / 'env.py'} cannot be run on the branch: {_named(error)}. Correct what it says, and see "
                 "that flask db current goes through."
@@ -206,6 +208,8 @@ class Migrations:
         except CommandError:
             raise
         except (Exception, SystemExit) as error:  # revisions are others' code, and may raise anything
+            if signals.is_exit(error):
+                raise
             raise MigrationFailed(
                 f"The migrations in {self.folder} cannot be read: {_named(error)}{_place(error)}. Correct them."
             ) from error

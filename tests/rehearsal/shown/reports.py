@@ -39,7 +39,7 @@ def dangerous() -> Report:
         verdict="unsafe",
         reasons=(
             "public.note is blocked for reads and writes for 12 s, longer than the limit of 1.0 s.",
-            "public.note is rewritten: 412 MB, more than the limit of 100 MB.",
+            "public.note is rewritten: 436 MB, more than the limit of 100 MB.",
             "public.log loses 29,000 rows.",
         ),
         differences=(

@@ -183,7 +183,7 @@ def test_an_empty_section_is_left_out(name: str, sections: list[str]) -> None:
     "text",
     [
         "12 s public.note; the limit is 1.0 s",
-        "433 MB public.note; the limit is 100 MB",
+        "457 MB public.note; the limit is 100 MB",
         "Rows lost 30,200",
         "Can be undone 1 of 3 revisions, without a loss",
         "A revision with a dashed frame is drawn wider than it is.",

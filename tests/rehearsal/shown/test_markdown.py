@@ -71,7 +71,7 @@ def test_a_table_has_the_revisions() -> None:
     "part",
     [
         "- public.log loses 29,000 rows.",
-        "- ⛔ Rewrites public.note and 1 index of it, 412 MB, over the limit of 100 MB.",
+        "- ⛔ Rewrites public.note and 1 index of it, 436 MB, over the limit of 100 MB.",
         "- ⚠️ Has no downgrade.",
         (
             "waiting for 3.5 s.** Create it CONCURRENTLY, in a revision with an autocommit block."

@@ -52,7 +52,7 @@ def test_a_safe_revision_is_two_lines() -> None:
         "  !! public.log loses 29,000 rows.",
         "2. 3c4d5e6f7081, notes have a price, and their tags are unique: 16 s",
         "  !! Blocks reads of public.note for 12 s and writes for 16 s, over the limit of 1.0 s.",
-        "  !! Rewrites public.note and 1 index of it, 412 MB, over the limit of 100 MB.",
+        "  !! Rewrites public.note and 1 index of it, 436 MB, over the limit of 100 MB.",
         "   ! public.note loses the values of price_text.",
         "   ! After a downgrade and an upgrade the schema is not the same: a default is missing.",
         "   ! Undoing it loses data: public.note.price: 1,000,000 values.",

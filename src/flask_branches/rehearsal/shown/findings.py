@@ -142,8 +142,8 @@ def _rewrites(revision: Revision, limits: Limits) -> Iterator[Finding]:
         if each.object == each.table:
             yield _table_rewritten(each, revision, limits)
         elif each.table not in tables and not each.truncated:
-            text = f"Rewrites the {each.kind} {one_line(each.object)}, {size(each.before)}."
-            yield Finding("danger" if each.before > limits.max_rewrite else "note", text)
+            text = f"Rewrites the {each.kind} {one_line(each.object)}, {size(each.size)}."
+            yield Finding("danger" if each.size > limits.max_rewrite else "note", text)
 
 
 def _table_rewritten(rewrite: Rewrite, revision: Revision, limits: Limits) -> Finding:
@@ -152,9 +152,9 @@ def _table_rewritten(rewrite: Rewrite, revision: Revision, limits: Limits) -> Fi
         return Finding("note", f"Empties {table} by TRUNCATE, {size(rewrite.before)}.")
     indexes = sum(each.kind == "index" and each.table == rewrite.table for each in revision.rewrites)
     with_them = f" and {count(indexes, 'index', 'indexes')} of it" if indexes else ""
-    over = rewrite.before > limits.max_rewrite
+    over = rewrite.size > limits.max_rewrite
     more = f", over the limit of {size(limits.max_rewrite)}" if over else ""
-    return Finding("danger" if over else "note", f"Rewrites {table}{with_them}, {size(rewrite.before)}{more}.")
+    return Finding("danger" if over else "note", f"Rewrites {table}{with_them}, {size(rewrite.size)}{more}.")
 
 
 def _rows(rows: Rows) -> Iterator[Finding]:

@@ -95,14 +95,14 @@ def _wait(label: str, report: Report, waits: Iterable[tuple[float, Blocking]]) -
 
 def _rewritten(report: Report) -> Tile:
     found = [each for revision in report.revisions for each in revision.rewrites if not each.truncated]
-    largest = max(found, key=lambda each: each.before, default=None)
+    largest = max(found, key=lambda each: each.size, default=None)
     if largest is None:
         return Tile("Rewritten", size(0), "no table")
-    over = largest.before > report.limits.max_rewrite
+    over = largest.size > report.limits.max_rewrite
     limit = f"; the limit is {size(report.limits.max_rewrite)}" if over else ""
     return Tile(
         "Rewritten",
-        size(sum(each.before for each in found)),
+        size(sum(each.size for each in found)),
         f"{one_line(largest.object)}{limit}",
         "danger" if over else "note",
     )

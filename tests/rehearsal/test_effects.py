@@ -1,0 +1,148 @@
+"""What a migration on Postgres is seen to rewrite, build, read and lose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.branches.worlds import SQLITE
+
+from flask_branches.rehearsal import Limits
+
+if TYPE_CHECKING:
+    from tests.rehearsal.histories import History
+
+    from flask_branches.rehearsal.report import Report, Revision
+
+pytestmark = pytest.mark.skipif(SQLITE, reason="SQLite tells nothing of its locks")
+
+
+def _only(report: Report) -> Revision:
+    assert report.failure is None, report.failure
+    (revision,) = report.revisions
+    return revision
+
+
+@pytest.mark.parametrize(
+    ("statement", "rewrites", "truncated"),
+    [
+        ("ALTER TABLE note ALTER COLUMN id TYPE bigint", ["public.note"], False),
+        ("TRUNCATE note", ["public.note"], True),
+        ("TRUNCATE note; INSERT INTO note VALUES (7, 'seven')", ["public.note"], True),
+        ("REINDEX INDEX note_pkey", ["public.note_pkey"], False),
+        ("ALTER TABLE note ALTER COLUMN text TYPE text", [], False),
+        ("DELETE FROM note", [], False),
+    ],
+)
+def test_rewrites_are_told_from_truncation(
+    history: History, statement: str, rewrites: list[str], *, truncated: bool
+) -> None:
+    """Both give a table another file; only one copies its rows. An index that goes with its table is not told."""
+    history.add(f"op.execute({statement!r})")
+
+    revision = _only(history.rehearse())
+
+    assert [each.object for each in revision.rewrites] == rewrites
+    assert all(each.truncated is truncated for each in revision.rewrites)
+
+
+def test_a_constraint_that_was_checked_is_told(history: History) -> None:
+    """With the rows that were read for it; where another constraint proves it, nothing is read."""
+    history.run("ALTER TABLE note ADD COLUMN stars INT; UPDATE note SET stars = 5; ANALYZE note")
+    history.add("op.execute('ALTER TABLE note ADD CONSTRAINT starred CHECK (stars IS NOT NULL) NOT VALID')")
+    history.add("op.execute('ALTER TABLE note VALIDATE CONSTRAINT starred')")
+    history.add("op.execute('ALTER TABLE note ALTER COLUMN stars SET NOT NULL')")
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    found = [[(each.table, each.rows) for each in revision.validations] for revision in report.revisions]
+    assert found == [[], [("public.note", 2)], []]
+    assert "starred CHECK" in report.revisions[1].validations[0].constraint
+
+
+def test_rows_that_are_lost_are_counted(history: History) -> None:
+    """By table; the verdict says so."""
+    history.add("op.execute('DELETE FROM note WHERE id = 1')")
+    history.add("op.execute('DROP TABLE note')")
+
+    report = history.rehearse()
+
+    assert [(each.rows[0].table, each.rows[0].before, each.rows[0].after) for each in report.revisions] == [
+        ("public.note", 2, 1),
+        ("public.note", 1, None),
+    ]
+    assert report.status == 1
+    assert report.reasons == (
+        "r1 loses 1 row of public.note (of 2)",
+        "r2 loses 1 row of public.note (with the table)",
+    )
+
+
+def test_a_new_name_loses_nothing(history: History) -> None:
+    """Neither a table's nor a column's; a column that is dropped is told."""
+    history.add("op.execute('ALTER TABLE note RENAME TO message; ALTER TABLE message RENAME COLUMN text TO body')")
+    history.add("op.execute('ALTER TABLE message DROP COLUMN body')")
+
+    renamed, dropped = history.rehearse().revisions
+
+    assert renamed.rows == ()
+    assert [(each.table, each.columns_lost) for each in dropped.rows] == [("public.message", ("body",))]
+
+
+def test_the_log_is_told_by_session(history: History) -> None:
+    """From version 18 on; what others write meanwhile is not in it."""
+    history.add("op.execute('INSERT INTO note SELECT n, repeat($$x$$, 50) FROM generate_series(10, 2000) n')")
+
+    report = history.rehearse()
+
+    wal = _only(report).wal
+    assert wal is not None
+    assert wal.of_server is (int(report.server.split()[1].partition(".")[0]) < 18)
+    assert 100_000 < wal.size < 5_000_000
+
+
+def test_growth_is_told(history: History) -> None:
+    """Of tables and indexes that have changed their size."""
+    history.add("op.execute('INSERT INTO note SELECT n, repeat($$x$$, 50) FROM generate_series(10, 2000) n')")
+
+    grown = {each.object: each for each in _only(history.rehearse()).growth}
+
+    assert grown.keys() == {"public.note", "public.note_pkey"}
+    assert (grown["public.note"].after or 0) > (grown["public.note"].before or 0) > 0
+
+
+def test_a_rewrite_that_is_undone_is_told_once(history: History) -> None:
+    """It took its time all the same; that it is undone is no other."""
+    history.add(
+        """
+        savepoint = op.get_bind().begin_nested()
+        op.execute("ALTER TABLE note ALTER COLUMN id TYPE bigint")
+        savepoint.rollback()
+        """
+    )
+
+    assert len(_only(history.rehearse()).rewrites) == 1
+
+
+def test_an_index_on_a_partitioned_table_validates_nothing(history: History) -> None:
+    """The indexes of partitions are partitions too, of the index."""
+    history.run(
+        "CREATE TABLE parted (id int) PARTITION BY RANGE (id);"
+        " CREATE TABLE part PARTITION OF parted FOR VALUES FROM (0) TO (9); INSERT INTO parted VALUES (1)"
+    )
+    history.add("op.execute('CREATE INDEX ix_parted ON parted (id)')")
+
+    assert _only(history.rehearse()).validations == ()
+
+
+def test_a_rewrite_is_as_large_as_what_it_has_become(history: History) -> None:
+    """What a revision has filled before is copied as well."""
+    history.add("op.execute(\"INSERT INTO note SELECT i, 'x' FROM generate_series(10, 20000) i\")")
+    history.add("op.execute('ALTER TABLE note ALTER COLUMN id TYPE bigint')")
+
+    report = history.rehearse(limits=Limits(max_lock=60_000, max_rewrite=200_000))
+
+    (rewrite,) = report.revisions[1].rewrites
+    assert rewrite.before < 200_000 < rewrite.size == rewrite.after
+    assert (report.verdict, len(report.reasons)) == ("unsafe", 1)
