@@ -167,7 +167,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     [
         "with op.get_context().autocommit_block():\n    op.execute('UPDATE note SET text = upper(text)')",
         (
-            "db = current_app.extensions['migrate'].db; op.get_bind().commit()\n"
+            "db = current_app.extensions['migrate'].db\n"
             "db.session.execute(sa.text('UPDATE note SET text = upper(text)')); db.session.commit()"
         ),
     ],
