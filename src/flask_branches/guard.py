@@ -22,25 +22,31 @@ _HOW = "Make a branch with: flask branches create"
 OWN = f"the application's own database, which tests never write to. {_HOW}"
 
 
-def require_branch(there: Databases, url: sa.URL, source: str) -> Record:
+def require_branch(there: Databases, url: sa.URL, source: str, *, as_it_is: bool = False) -> Record:
     """Let a database pass only if its record proves that it was made, or adopted, for tests.
 
     Args:
         there: the application's own databases.
         url: the database that a session is about to use.
         source: where the URL came from, for the message.
+        as_it_is: whether its schema is left alone. Then the application may be configured with it too, as an earlier
+            release is whose code is tried on it, if it was made as a branch: one that was adopted may be its only one.
 
     Raises:
         Refused: with what was seen, and how to make a branch.
         DatabaseFailed: where it cannot be reached.
     """
+    own = Refused(f"{source} leads to {urls.shown(url)}, {OWN}")
     with _asked(there, url) as backend:
-        if _is_own(there, url):
-            raise Refused(f"{source} leads to {urls.shown(url)}, {OWN}")
+        is_own = _is_own(there, url)
+        if is_own and not as_it_is:
+            raise own
         try:
             found = backend.vouch(url)
         except Refused as error:
-            raise Refused(f"{source}: {error} {_HOW}") from None
+            raise (own if is_own else Refused(f"{source}: {error} {_HOW}")) from None
+    if is_own and not (found is not None and _was_made(found, url)):
+        raise own
     if found is None:
         raise Refused(
             f"{source} leads to {urls.shown(url)}, which has no record that says it may be tested on. {_HOW}; "
@@ -82,6 +88,11 @@ def name_of(url: sa.URL) -> str:
 def _is_own(there: Databases, url: sa.URL) -> bool:
     _require_file(url)
     return any(each.backend.is_main(url) for each in there.all if not _cannot_be_main(each.backend, url))
+
+
+def _was_made(found: Record, url: sa.URL) -> bool:
+    """Whether a record is of a branch that was made; one that was renamed to take its main's place has it still."""
+    return found.main is not None and urls.key(url.set(database=found.main)) != urls.key(url)
 
 
 def _cannot_be_main(backend: Backend, url: sa.URL) -> bool:

@@ -32,7 +32,7 @@ class Record:
     name: str
     parent: str | None
     main: str | None
-    """The database that it belongs to; None for one that was adopted."""
+    """The database that it belongs to, or the branch of Neon that it was copied from; None for one that was adopted."""
     identity: str
     """What the backend told it by when it was marked: a mark that was copied to another database proves nothing."""
     created_at: datetime

@@ -67,6 +67,15 @@ def get(config: pytest.Config, name: str) -> Option:
     return Option(config.getini(f"branches_{name}") or None, f"branches_{name}")
 
 
+def existing(config: pytest.Config) -> Option:
+    """Which existing branch is named, if any is: ``.env.test`` is where a build writes it."""
+    given = get(config, "url")
+    if given.value is not None:
+        return given
+    name = "DATABASE_URL"
+    return Option(written(config, ".env.test").get(name), f"{name} in .env.test")
+
+
 def one_of(config: pytest.Config, name: str, words: tuple[str, ...]) -> str:
     """The value of an option that has a few; by default the first.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_branches.plan import Plan
     from pytest_branches.redaction import Redaction
     from pytest_branches.run import Run
+    from pytest_branches.watch import Own
 
 MASTER = "master"
 """The only process of a run, or the controller of its workers."""
@@ -41,6 +42,7 @@ class Part:
         self._plan: Plan | Exception | None = None
         self._run: Run | NeonRun | Exception | None = None
         self._there: Databases | None = None
+        self._own: Own = []
         self._branch: Branch | None = None
         self._redaction: Redaction | None = None
         self._handed_out: list[Branch] = []
@@ -76,7 +78,7 @@ class Part:
 
                     plan, self._there = surveyed(plan)
                 self._plan = plan
-                self._stack.enter_context(watched(self._plan))
+                self._own = self._stack.enter_context(watched(self._plan))
             except BranchesError as error:
                 self._plan = error
         if isinstance(self._plan, Exception):
@@ -118,7 +120,10 @@ class Part:
 
                 branch = from_input(self._input["branch"])
             else:
+                from pytest_branches.watch import let_in
+
                 branch = run.worker_branch(MASTER)
+                let_in(self._own, self.plan)
             self._hand_out(branch)
             self._branch = run.prepared(branch)
             if self.plan.module is not None:

@@ -155,7 +155,7 @@ def decide(config: pytest.Config) -> Plan:
         workers=_workers(config),
         migrates=migrate == "always",
     )
-    existing = _existing(config)
+    existing = options.existing(config)
     if existing:
         return _on_existing(config, plan, existing)
     if not plan.migrates:
@@ -206,7 +206,7 @@ def may_look_up(config: pytest.Config) -> bool:
 def _on_existing(config: pytest.Config, plan: Plan, existing: options.Option) -> Plan:
     url = neon_address.direct(urls.parsed(existing.value or "", existing.source))
     for own in named(config):
-        if _is_same(plan, own, url):
+        if _is_same(plan, own, url) and not _is_the_guard_s_to_tell(plan, url):
             raise Refused(f"{existing.source} leads to {urls.shown(url)}, {OWN}")
     named_by = existing.source
     if plan.backend_from and plan.backend not in {urls.backend_of(url), "neon"}:
@@ -222,6 +222,11 @@ def _on_existing(config: pytest.Config, plan: Plan, existing: options.Option) ->
     on_neon = plan.backend == "neon" and urls.backend_of(url) == "postgres"
     backend = "neon" if on_neon else urls.backend_of(url)
     return replace(plan, kind="existing", backend=backend, why=why, url=url, url_from=named_by)
+
+
+def _is_the_guard_s_to_tell(plan: Plan, url: sa.URL) -> bool:
+    """Whether an earlier release is configured with the very branch that it is to leave as it is."""
+    return not plan.migrates and urls.key(url) in map(urls.key, plan.own)
 
 
 def _on_branches(config: pytest.Config, plan: Plan, own: sa.Engine) -> Plan:
@@ -247,15 +252,6 @@ def _is_of_kind(plan: Plan, own: sa.Engine) -> bool:
     if plan.backend == "neon":
         return _kind_of(own, plan.neon, plan.own_backend) == "neon"
     return plan.backend == urls.backend_of(own.url)
-
-
-def _existing(config: pytest.Config) -> options.Option:
-    given = options.get(config, "url")
-    if given.value is not None:
-        return given
-    name = "DATABASE_URL"
-    written = options.written(config, ".env.test").get(name)
-    return options.Option(written, f"{name} in .env.test")
 
 
 def _parent(config: pytest.Config, plan: Plan, own: sa.Engine) -> tuple[str, str]:

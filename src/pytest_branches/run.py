@@ -74,7 +74,8 @@ class Run:
             if self.plan.url is not None:
                 own = configured.of_app(self.plan.app, self._own_backend(), {}, self.plan.neon)
                 self._stack.callback(own.close)
-                self._record = guard.require_branch(own, self.plan.url, self.plan.url_from)
+                as_it_is = not self.plan.migrates
+                self._record = guard.require_branch(own, self.plan.url, self.plan.url_from, as_it_is=as_it_is)
             self._copies = Databases(there.all, {})
             self._live()
             if self.plan.kind == "existing":

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flask_branches.places import Place
     from pytest_branches.plan import Plan
 
+    Own = list[tuple[Place, str]]
+
 _IDLE = 0  # libpq's PQTRANS_IDLE
 
 
@@ -73,17 +75,29 @@ def _let_write(connection: Any) -> None:  # noqa: ANN401  whatever driver it is 
 
 
 @contextmanager
-def watched(plan: Plan) -> Iterator[None]:
+def watched(plan: Plan) -> Iterator[Own]:
     """Refuse, for the time of a block, every connection of this process to one of the application's databases.
 
     A fixture may create its tables, or drop them, in an application that was never given the branch; a test may make an
-    application of its own; an ``env.py`` may look for its database by itself.
+    application of its own; an ``env.py`` may look for its database by itself. Gives the databases, for :func:`let_in`.
     """
     own = reach.own_of(plan.app)
     if plan.main is not None:
         own.append((places.of_url(plan.main), urls.shown(plan.main)))
     with reach.kept_out_of(own, "tests run: take the fixture branch and use its URL."):
-        yield
+        yield own
+
+
+def let_in(own: Own, plan: Plan) -> None:
+    """Let an earlier release connect to what it is configured with, where that is the branch that the guard let pass.
+
+    Args:
+        own: what :func:`watched` keeps it out of.
+        plan: of a run that has begun, which asks the guard.
+    """
+    if plan.url is not None and not plan.migrates:
+        branch = places.of_url(plan.url)
+        own[:] = [each for each in own if each[0] != branch]
 
 
 @contextmanager

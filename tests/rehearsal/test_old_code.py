@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 import sys
+import textwrap
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +28,70 @@ if TYPE_CHECKING:
     Write = Callable[[str], str]
 
 _MINUTE = timedelta(minutes=1)
+
+_RELEASE = {
+    "shop.py": """
+        import os
+
+        from flask import Flask
+        from flask_migrate import Migrate
+        from flask_sqlalchemy import SQLAlchemy
+        from sqlalchemy.orm import Mapped, mapped_column
+
+        from flask_branches import Branches
+
+        db, migrate, branches = SQLAlchemy(), Migrate(), Branches()
+
+
+        class Note(db.Model):
+            id: Mapped[int] = mapped_column(primary_key=True)
+            text: Mapped[str]
+
+
+        def create_app(url=None):
+            app = Flask("shop", instance_path=os.getcwd())
+            app.config["SQLALCHEMY_DATABASE_URI"] = url or os.environ["DATABASE_URL"]
+            for extension in (db, branches):
+                extension.init_app(app)
+            migrate.init_app(app, db)
+            return app
+    """,
+    "conftest.py": """
+        import pytest
+        from shop import create_app
+
+        @pytest.fixture(scope="session")
+        def app(branch):
+            return create_app(branch.url)
+    """,
+    "test_shop.py": """
+        import pytest
+        from shop import Note, db
+
+        @pytest.mark.parametrize("time", ["first", "second"])
+        def test_rolled_back(app, time):
+            assert [note.text for note in db.session.query(Note).order_by(Note.id)] == ["first", "second"]
+            db.session.add(Note(text="third"))
+            db.session.commit()
+
+        @pytest.mark.branches(isolation="none")
+        def test_what_stays(app):
+            assert db.session.query(Note).count() == 2
+
+        @pytest.mark.branches(isolation="branch")
+        def test_on_a_branch_of_its_own(app, own_branch):
+            db.session.add(Note(text="third"))
+            db.session.commit()
+            assert db.session.query(Note).count() == 3
+    """,
+    "pytest.ini": """
+        [pytest]
+        branches_app = shop:create_app
+        filterwarnings = error
+    """,
+    "migrations/env.py": "raise AssertionError('it is not migrated')",
+}
+"""A checkout whose tests use the plugin, and whose migrations end before those that are pending."""
 
 
 @pytest.fixture
@@ -156,3 +223,46 @@ def test_what_old_tests_leave_behind_is_told(history: History, write: Write) -> 
 
     assert report.verdict == "safe"
     assert any("left other rows" in each for each in report.warnings)
+
+
+@pytest.fixture
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The previous release, checked out; gives the command that runs its tests."""
+    for name in list(os.environ):
+        if name.startswith(("BRANCHES_", "DATABASE_URL", "PYTEST_", "QUESTIONS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    folder = tmp_path / "previous release"
+    for name, text in _RELEASE.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    plugins = ["-p", "branches", "-p", "xdist", "-p", "no:cacheprovider"]
+    return shlex.join([sys.executable, "-m", "pytest", *plugins, "--rootdir", str(folder), str(folder)])
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_tests_that_use_the_plugin_work_on_the_branch(history: History, release: str, workers: str) -> None:
+    """Their release knows nothing of the revision that it is at, and leaves it as it is."""
+    before = history.dump()
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+
+    report = history.rehearse(old_tests=f"{release} {workers}")
+
+    assert report.old_tests is not None
+    assert "4 passed" in report.old_tests.output, report.old_tests.output
+    assert (report.verdict, report.old_tests.status, report.reasons) == ("safe", 0, ())
+    assert not any("left other rows" in each for each in report.warnings)
+    assert (history.dump(), history.world.branches.list()) == (before, [])
+
+
+def test_tests_that_use_the_plugin_miss_what_was_dropped(history: History, release: str) -> None:
+    """That its code needs it, they tell as they do anywhere."""
+    history.add("op.execute('ALTER TABLE note DROP COLUMN text')")
+
+    report = history.rehearse(old_tests=f"{release} -n0")
+
+    assert report.old_tests is not None
+    assert (report.verdict, report.old_tests.status) == ("unsafe", 1)
+    assert "4 failed" in report.old_tests.output
+    assert re.search('column (named )?"?text', report.old_tests.output)

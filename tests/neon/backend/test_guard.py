@@ -124,6 +124,30 @@ def test_neither_may_the_default_branch_nor_a_protected_one(
         branches.databases.close()
 
 
+def test_an_earlier_release_may_be_configured_with_a_branch_that_was_made(
+    world: World, make_world: MakeWorld, project: Project
+) -> None:
+    """One that has our mark, and is as old as that says; neither any other child, nor what production has become."""
+    mine = world.branches.create("mine", expires_in=None)
+    theirs = project.branch(name="theirs")["branch"]
+    marked = {"flask_branches": "1", "name": "older", "created_at": "2020-01-01T00:00:00Z"}
+    wanted = {"branch": {"name": "older"}, "endpoints": [{"type": "read_write"}], "annotation_value": marked}
+    older = project.client.post(f"{project.path}/branches", wanted)["branch"]
+    project.settle()
+
+    def require(url: str, *, as_it_is: bool = True) -> Record:
+        led = make_world("neon", name="led", url=urls.parsed(url), fill=False, **world.variables)
+        return guard.require_branch(led.branches.databases, led.main, "BRANCHES_URL", as_it_is=as_it_is)
+
+    assert require(mine.url).name == "mine"
+    with pytest.raises(Refused, match="the application's own database"):
+        require(mine.url, as_it_is=False)
+    project.client.patch(f"{project.path}/branches/{mine.id}", {"branch": {"protected": True}})
+    for url in (mine.url, project.uri(theirs["id"]), project.uri(older["id"]), project.uri()):
+        with pytest.raises(Refused, match="the application's own database"):
+            require(url)
+
+
 def test_a_root_is_somebody_s_data_unless_it_is_ours(
     world: World, require: Callable[..., Any], project: Project
 ) -> None:

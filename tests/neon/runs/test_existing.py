@@ -53,3 +53,25 @@ def test_it_is_migrated_and_stays(guests: Project, production: Production, where
     assert query("SELECT count(*) FROM pg_database WHERE datname LIKE 'neondb\\_\\_%'", branch) == [(0,)]
     assert [each["name"] for each in production.branches()] == ["staging"]
     assert production.dump() == before
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_an_earlier_release_may_be_configured_with_it(guests: Project, production: Production, workers: str) -> None:
+    """It leaves its schema as it is, where our mark says that it was made as a branch; nobody else may."""
+    made = guests.flask("branches", "create", "tried", app="guests")
+    assert made.returncode == 0, made.stderr
+    url = guests.flask("branches", "url", "tried", app="guests").stdout.strip()
+    (branch,) = production.branches()
+    production.neon.query("ALTER TABLE guest ADD visits INTEGER NOT NULL DEFAULT 1", branch["id"])
+    production.neon.query("UPDATE alembic_version SET version_num = 'later'", branch["id"])
+    for name, value in {"DATABASE_URL": url, "BRANCHES_URL": url, "BRANCHES_MIGRATE": "never"}.items():
+        guests.variable(name, value)
+    guests.files(test_guests=TESTS)
+    before = production.dump()
+
+    guests.run(workers).assert_outcomes(passed=5)
+
+    assert [each["id"] for each in production.branches()] == [branch["id"]]
+    assert production.neon.query("SELECT version_num FROM alembic_version", branch["id"]) == [("later",)]
+    assert "the application's own database" in guests.refused("--branches-migrate=always")
+    assert production.dump() == before

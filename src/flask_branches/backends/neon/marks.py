@@ -51,7 +51,7 @@ def record_of(branch: BranchInfo) -> Record | None:
     return Record(
         branch.name,
         found.get("parent") or None,
-        None,
+        branch.parent_id if ages_agree(branch) else None,
         branch.id,
         branch.created_at,
         branch.expires_at,
