@@ -46,7 +46,7 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
                 undo.enter_context(_as_it_was(db.session))
             yield
     finally:
-        app.wsgi_app = wsgi_app  # type: ignore[method-assign]  # as above
+        app.wsgi_app = wsgi_app  # type: ignore[method-assign]  # assigned as Flask documents it
         app.test_cli_runner_class = runner_class
 
 

@@ -53,7 +53,7 @@ class _Recorder(SchemaGenerator):
         for listener in target.dispatch.after_create:
             self._note(listener, target, options)
 
-    def _note(self, listener: Any, target: Any, options: dict[str, Any]) -> None:  # noqa: ANN401  as above
+    def _note(self, listener: Any, target: Any, options: dict[str, Any]) -> None:  # noqa: ANN401  listeners are functions, DDL or SQLAlchemy's own wrappers
         if isinstance(listener, sa.schema.ExecutableDDLElement):
             self.connection.execute(listener.against(target))
         elif _is_of_a_type(listener):

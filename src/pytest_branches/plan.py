@@ -120,15 +120,8 @@ def decide(config: pytest.Config) -> Plan:
     Raises:
         BranchesError: for an option that cannot be used, and an application that cannot be loaded.
     """
-    spec = config.getini(options.APP)
-    if not spec:
-        raise ConfigurationError(
-            f"{options.APP} is not set: write {options.APP} = package:create_app in pytest's ini file."
-        )
-    for where, names in options.variables(config):
-        branches_config.refuse_unknown(where.removeprefix(" in ") or "the environment", names)
-    keep = options.one_of(config, "keep", ("never", "failed", "always"))
-    migrate = options.one_of(config, "migrate", ("always", "never"))
+    spec = _application(config)
+    migrates = options.one_of(config, "migrate", ("always", "never")) == "always"
     expires_in, at = _expires_in(config), _at(config)
     backend = options.get(config, "backend")
     chosen = branches_config.check_backend(backend.value or None, backend.source)
@@ -144,7 +137,7 @@ def decide(config: pytest.Config) -> Plan:
         module,
         config.rootpath,
         tuple(engines[key].url for key in sorted(engines, key=lambda key: (key is not None, key))),
-        keep,
+        options.one_of(config, "keep", ("never", "failed", "always")),
         expires_in,
         "own",
         chosen or _kind_of(engines[None], neon, own_backend),
@@ -153,15 +146,26 @@ def decide(config: pytest.Config) -> Plan:
         neon=neon,
         own_backend=own_backend,
         workers=_workers(config),
-        migrates=migrate == "always",
+        migrates=migrates,
     )
     existing = options.existing(config)
     if existing:
         return _on_existing(config, plan, existing)
     if not plan.migrates:
-        source = options.get(config, "migrate").source
-        raise ConfigurationError(f"{source} is never, and a branch is made for the run: leave it out.")
+        never = options.get(config, "migrate").source
+        raise ConfigurationError(f"{never} is never, and a branch is made for the run: leave it out.")
     return _on_branches(config, plan, engines[None])
+
+
+def _application(config: pytest.Config) -> str:
+    """What names the application; whatever is misspelt beside it is refused first."""
+    spec: str = config.getini(options.APP)
+    if not spec:
+        remedy = f"write {options.APP} = package:create_app in pytest's ini file."
+        raise ConfigurationError(f"{options.APP} is not set: {remedy}")
+    for where, names in options.variables(config):
+        branches_config.refuse_unknown(where.removeprefix(" in ") or "the environment", names)
+    return spec
 
 
 def named(config: pytest.Config) -> Iterator[sa.URL]:

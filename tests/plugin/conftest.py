@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from tests.plugin.existing import TESTS, Existing
 from tests.plugin.production import Databases, Production, fill
 from tests.plugin.projects import NOTES_APP, PASSWORD, POSTGRES, SHOP_APP, Project
 
@@ -121,3 +122,17 @@ def databases(server: sa.URL) -> Iterator[Databases]:
     made = Databases(server)
     yield made
     made.drop_all()
+
+
+@pytest.fixture
+def existing(notes: Project, request: pytest.FixtureRequest) -> Existing:
+    """A database beside the application's own."""
+    if POSTGRES:
+        databases: Databases = request.getfixturevalue("databases")
+        notes.variable("DATABASE_URL", databases.make("notes"))
+        made = Existing(databases.make("copy"))
+    else:
+        made = Existing(f"sqlite:///{notes.folder / 'copy.sqlite'}")
+    fill(made.url, "product", "name")
+    notes.files(test_notes=TESTS)
+    return made

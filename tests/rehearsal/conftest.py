@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.branches.conftest import admin, at, emulator, make_world, new_database, one, places, role, server, spare
+from tests.rehearsal.drifting import Drifted, looked
 from tests.rehearsal.histories import USUAL, History
 
 from flask_branches.databases import connected
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
     from tests.branches.worlds import World
+
+    from flask_branches.rehearsal.drift import Drift
 
 __all__ = ["admin", "at", "emulator", "make_world", "new_database", "one", "places", "role", "server", "spare"]
 
@@ -43,3 +46,15 @@ def make_history(make_world: Callable[..., World], tmp_path: Path) -> Callable[.
 def history(make_history: Callable[..., History]) -> History:
     """An application whose first migration has been run, each of those to come in a transaction of its own."""
     return make_history()
+
+
+@pytest.fixture
+def drifted(history: History) -> Drifted:
+    """Make the application's own database otherwise, and compare the models with it."""
+
+    def drifted(*statements: str) -> Drift:
+        for each in statements:
+            history.run(each)
+        return looked(history.world)
+
+    return drifted

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.branches.worlds import SQLITE
+from tests.rehearsal.filled import fill, run
 
 from flask_branches.rehearsal.rows import digest, lost
 
@@ -19,23 +20,9 @@ on_sqlite = pytest.mark.skipif(not SQLITE, reason="a rule of SQLite")
 NOTE = "note" if SQLITE else "public.note"
 
 
-def _run(connection: Connection, *statements: str) -> None:
-    for each in statements:
-        connection.exec_driver_sql(each, execution_options={"no_parameters": True})
-
-
-def _fill(connection: Connection, table: str = "note", rows: int = 100) -> None:
-    numbers = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT i FROM n"  # noqa: S608  names of this test's
-    _run(
-        connection,
-        f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, text VARCHAR(100), stars INTEGER)",
-        f"INSERT INTO {table} SELECT i, 'note ' || i, i % 5 FROM ({numbers}) AS numbers",  # noqa: S608  names of this test's
-    )
-
-
 def _lost(connection: Connection, *statements: str) -> tuple[str, ...]:
     before = digest(connection, [NOTE])
-    _run(connection, *statements)
+    run(connection, *statements)
     return lost(before, digest(connection, [NOTE]))
 
 
@@ -62,15 +49,15 @@ def _lost(connection: Connection, *statements: str) -> tuple[str, ...]:
 )
 def test_what_is_lost_is_named(database: Connection, statements: list[str], said: list[str]) -> None:
     """Rows, values, and values that are others now; not what has come."""
-    _fill(database)
-    _run(database, "ALTER TABLE note ADD COLUMN blank INTEGER")
+    fill(database)
+    run(database, "ALTER TABLE note ADD COLUMN blank INTEGER")
 
     assert list(_lost(database, *statements)) == [f"{NOTE}{each}" for each in said]
 
 
 def test_digests_know_no_order(database: Connection) -> None:
     """Of rows and columns neither: a table made anew holds the same."""
-    _fill(database)
+    fill(database)
     assert not _lost(
         database,
         "ALTER TABLE note RENAME TO old",
@@ -82,13 +69,13 @@ def test_digests_know_no_order(database: Connection) -> None:
 
 def test_of_a_table_that_is_too_large_nothing_is_said(database: Connection) -> None:
     """It is not read; the smaller ones are."""
-    _fill(database, rows=3_000)
-    _fill(database, "small")
-    _run(database, "ANALYZE")
+    fill(database, rows=3_000)
+    fill(database, "small")
+    run(database, "ANALYZE")
     small = NOTE.replace("note", "small")
 
     before = digest(database, [NOTE, small], affordable=1_000)
-    _run(database, "DELETE FROM note", "DELETE FROM small")
+    run(database, "DELETE FROM note", "DELETE FROM small")
 
     assert before[NOTE] is None
     assert lost(before, digest(database, [NOTE, small])) == (f"{small}: 100 rows",)
@@ -97,7 +84,7 @@ def test_of_a_table_that_is_too_large_nothing_is_said(database: Connection) -> N
 @on_postgres
 def test_whatever_has_a_text_is_digested(database: Connection) -> None:
     """Also what cannot be compared or sorted; a table without columns holds rows."""
-    _run(
+    run(
         database,
         'CREATE TABLE note (a json, b point, c bytea, d int[], "f%s" timestamptz)',
         "INSERT INTO note VALUES ('{}', '(1,2)', 'x', '{1,2}', now()), (NULL, NULL, NULL, NULL, NULL)",
@@ -118,7 +105,7 @@ def test_whatever_has_a_text_is_digested(database: Connection) -> None:
 )
 def test_whatever_sqlite_takes_is_digested(database: Connection, before: str, after: str) -> None:
     """Text that is no UTF-8, numbers beside texts, generated columns; the connection reads as before then."""
-    _run(
+    run(
         database,
         "CREATE TABLE note (id INTEGER PRIMARY KEY, held, same AS (held))",
         f"INSERT INTO note (held) VALUES ({before})",  # noqa: S608  a literal of this test's

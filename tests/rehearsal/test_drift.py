@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from tests.branches.worlds import SQLITE
+from tests.rehearsal.drifting import Drifted, differences, looked
 from tests.rehearsal.histories import History
-from tests.rehearsal.seen import at_work
 
 from flask_branches import migrating
 from flask_branches.databases import connected
@@ -26,32 +26,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from tests.branches.worlds import Client, World
 
-    Drifted = Callable[..., Drift]
 
 NOTE, AWAY = ("note", "away") if SQLITE else ("public.note", "public.away")
 on_postgres = pytest.mark.skipif(SQLITE, reason="a rule of Postgres")
-
-
-@pytest.fixture
-def drifted(history: History) -> Drifted:
-    """Make the application's own database otherwise, and compare the models with it."""
-
-    def drifted(*statements: str) -> Drift:
-        for each in statements:
-            history.run(each)
-        return _looked(history.world)
-
-    return drifted
-
-
-def _looked(world: World) -> Drift:
-    with at_work(world) as (branch, migrations), Grounds(world.branches.databases, branch) as grounds:
-        return drift(migrations, grounds)
-
-
-def _found(seen: Drift) -> list[tuple[str, str]]:
-    assert seen.differences is not None
-    return [(each.where, each.text) for each in seen.differences]
 
 
 def test_what_agrees_is_no_drift(drifted: Drifted, at: Callable[[sa.URL], Client], history: History) -> None:
@@ -81,7 +58,7 @@ def test_what_agrees_is_no_drift(drifted: Drifted, at: Callable[[sa.URL], Client
 )
 def test_what_alembic_finds_is_said_in_words(drifted: Drifted, statement: str, where: str, text: str) -> None:
     """Both ways, and once."""
-    found = _found(drifted(statement))
+    found = differences(drifted(statement))
 
     assert (where, text) in found
     assert len(found) == 1 + ("RENAME" in statement)
@@ -109,7 +86,7 @@ BY_POSTGRES = [
 @pytest.mark.parametrize(("change", "where", "text"), BY_POSTGRES, ids=[each[0] for each in BY_POSTGRES])
 def test_what_postgres_shows_is_compared(drifted: Drifted, change: str, where: str, text: str) -> None:
     """Whichever of the two finds it, it is told once."""
-    assert _found(drifted(f"ALTER TABLE note {change}")) == [(where, text.format(NOTE))]
+    assert differences(drifted(f"ALTER TABLE note {change}")) == [(where, text.format(NOTE))]
 
 
 @on_postgres
@@ -125,7 +102,7 @@ def test_what_postgres_shows_is_compared(drifted: Drifted, change: str, where: s
 )
 def test_what_nobody_has_said_in_the_models_is_no_drift(drifted: Drifted, statement: str) -> None:
     """What numbers the rows, names that Postgres gives, the order of columns."""
-    assert _found(drifted(statement)) == []
+    assert differences(drifted(statement)) == []
 
 
 _INDEX = "CREATE INDEX ix_size ON public.thing USING btree (size)"
@@ -220,7 +197,7 @@ def test_what_the_models_say_is_compared(
 
     seen = drifted(made)
 
-    assert _found(seen) == [(where, text.format("public.thing")) for where, text in found]
+    assert differences(seen) == [(where, text.format("public.thing")) for where, text in found]
 
 
 def _constrain(_metadata: sa.MetaData, connection: Connection, **_: object) -> None:
@@ -263,7 +240,7 @@ def test_names_lead_where_they_lead_on_the_branch(
     sa.Table("thing", history.world.db.metadata, sa.Column("word", postgresql.CITEXT))
     history.run("CREATE TABLE thing (word citext)")
 
-    assert _looked(history.world) == Drift((), ())
+    assert looked(history.world) == Drift((), ())
 
 
 def _configured(history: History, options: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 from tests.branches.worlds import SQLITE
+from tests.rehearsal.drifting import differences
 from tests.rehearsal.histories import History
 from tests.rehearsal.seen import at_work
 
@@ -22,33 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.branches.worlds import Client, World
+    from tests.rehearsal.drifting import Drifted
 
-    Drifted = Callable[..., Drift]
 
 NOTE, AWAY = ("note", "away") if SQLITE else ("public.note", "public.away")
 on_postgres = pytest.mark.skipif(SQLITE, reason="a rule of Postgres")
-
-
-@pytest.fixture
-def drifted(history: History) -> Drifted:
-    """Make the application's own database otherwise, and compare the models with it."""
-
-    def drifted(*statements: str) -> Drift:
-        for each in statements:
-            history.run(each)
-        return _looked(history.world)
-
-    return drifted
-
-
-def _looked(world: World) -> Drift:
-    with at_work(world) as (branch, migrations), Grounds(world.branches.databases, branch) as grounds:
-        return drift(migrations, grounds)
-
-
-def _found(seen: Drift) -> list[tuple[str, str]]:
-    assert seen.differences is not None
-    return [(each.where, each.text) for each in seen.differences]
 
 
 def _configured(history: History, options: str) -> None:
@@ -68,7 +47,7 @@ def test_what_env_py_leaves_out_is_no_drift(history: History, drifted: Drifted, 
             "ALTER TABLE note ALTER text SET DEFAULT ''",
         ]
 
-    found = _found(drifted(*statements))
+    found = differences(drifted(*statements))
 
     left = [] if "object" in filter_ else [("models", f"the table {AWAY}"), ("models", f"the column {NOTE}.text")]
     assert found == left
@@ -79,7 +58,7 @@ def test_a_table_that_env_py_leaves_out_is_not_compared_at_all(history: History,
     """Whatever is in it."""
     _configured(history, "include_object=lambda _1, name, kind, *_: kind != 'table' or name != 'note'")
 
-    assert _found(drifted("ALTER TABLE note ADD CHECK (id > 0), ALTER text DROP NOT NULL")) == []
+    assert differences(drifted("ALTER TABLE note ADD CHECK (id > 0), ALTER text DROP NOT NULL")) == []
 
 
 def test_what_a_hook_of_env_py_takes_out_is_no_drift(history: History, drifted: Drifted) -> None:
@@ -88,7 +67,7 @@ def test_what_a_hook_of_env_py_takes_out_is_no_drift(history: History, drifted: 
         history, "process_revision_directives=lambda it, _, found: it.config.cmd_opts.autogenerate and found.clear()"
     )
 
-    assert _found(drifted("CREATE TABLE more (id INTEGER)")) == []
+    assert differences(drifted("CREATE TABLE more (id INTEGER)")) == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +105,7 @@ def test_models_that_need_more_are_compared_by_alembic_alone(history: History, d
 
     seen = drifted("ALTER TABLE note ADD CHECK (id > 0)")
 
-    assert _found(seen) == [("models", "the table public.thing")]
+    assert differences(seen) == [("models", "the table public.thing")]
     assert seen.notes[0].startswith(
         "The models' tables cannot be made in an empty database (function nothing() does not exist), so the models'"
     )
@@ -147,7 +126,7 @@ def test_a_role_that_may_make_no_database_is_told(
         seen = drift(migrations, grounds)
         admin.run(f"ALTER ROLE {role} CREATEDB")
 
-    assert _found(seen) == [("database", "the column public.note.stars")]
+    assert differences(seen) == [("database", "the column public.note.stars")]
     (note,) = seen.notes
     assert note.startswith("The role may not make an empty database, so the models' constraints, defaults and enums")
 

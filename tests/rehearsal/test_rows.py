@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.branches.worlds import SQLITE
+from tests.rehearsal.filled import fill, run
 
 from flask_branches.databases import connected
 from flask_branches.rehearsal.rows import Counted, columns, count, digest, lost
@@ -23,35 +24,15 @@ on_postgres = pytest.mark.skipif(SQLITE, reason="a rule of Postgres")
 on_sqlite = pytest.mark.skipif(not SQLITE, reason="a rule of SQLite")
 
 
-def _run(connection: Connection, *statements: str) -> None:
-    for each in statements:
-        connection.exec_driver_sql(each, execution_options={"no_parameters": True})
-
-
-def _fill(connection: Connection, table: str = "note", rows: int = 100) -> None:
-    numbers = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT i FROM n"  # noqa: S608  names of this test's
-    _run(
-        connection,
-        f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, text VARCHAR(100), stars INTEGER)",
-        f"INSERT INTO {table} SELECT i, 'note ' || i, i % 5 FROM ({numbers}) AS numbers",  # noqa: S608  names of this test's
-    )
-
-
-def _lost(connection: Connection, *statements: str) -> tuple[str, ...]:
-    before = digest(connection, [NOTE])
-    _run(connection, *statements)
-    return lost(before, digest(connection, [NOTE]))
-
-
 def _counted(connection: Connection, affordable: int = 20_000_000) -> dict[str, Counted]:
     return {name: each for name, each in count(connection, affordable).items() if each is not None}
 
 
 def test_rows_are_counted_by_the_name_that_reports_have(database: Connection) -> None:
     """Quoted where it has to be; the revision's table is none."""
-    _fill(database)
-    _fill(database, ODD, 3)
-    _run(database, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    fill(database)
+    fill(database, ODD, 3)
+    run(database, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
 
     odd = ODD if SQLITE else f"public.{ODD}"
     assert count(database) == {NOTE: Counted(100, exact=True), odd: Counted(3, exact=True)}
@@ -63,11 +44,11 @@ def test_what_is_too_large_is_estimated(database: Connection, *, analyzed: bool)
     """All that is read together is affordable, and the smallest tables are read first."""
     if SQLITE and not analyzed:
         pytest.skip("without ANALYZE SQLite estimates nothing, and all is counted")
-    _fill(database, rows=20_000)
-    _fill(database, "small", 1_000)
-    _fill(database, "middle", 2_000)
+    fill(database, rows=20_000)
+    fill(database, "small", 1_000)
+    fill(database, "middle", 2_000)
     if analyzed:
-        _run(database, "ANALYZE")
+        run(database, "ANALYZE")
 
     found = {name.removeprefix("public."): each for name, each in _counted(database, 5_000).items()}
     assert found["small"] == Counted(1_000, exact=True)
@@ -83,8 +64,8 @@ def test_what_is_too_large_is_estimated(database: Connection, *, analyzed: bool)
 @on_postgres
 def test_an_estimate_follows_what_has_come_since_it_was_made(database: Connection) -> None:
     """As the planner's: the density of then, the size of now."""
-    _fill(database, rows=10_000)
-    _run(database, "ANALYZE", "INSERT INTO note SELECT id + 10000, text, stars FROM note")
+    fill(database, rows=10_000)
+    run(database, "ANALYZE", "INSERT INTO note SELECT id + 10000, text, stars FROM note")
 
     assert _counted(database, 1)[NOTE].exact is False
     assert 19_000 < _counted(database, 1)[NOTE].rows < 21_000
@@ -93,7 +74,7 @@ def test_an_estimate_follows_what_has_come_since_it_was_made(database: Connectio
 @on_postgres
 def test_a_partitioned_table_is_one(database: Connection) -> None:
     """With what all its partitions hold, once; what inherits otherwise is a table of its own."""
-    _run(
+    run(
         database,
         "CREATE TABLE visit (id int, at date) PARTITION BY RANGE (at)",
         "CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')",
@@ -123,7 +104,7 @@ def test_a_partitioned_table_is_one(database: Connection) -> None:
 @on_postgres
 def test_foreign_tables_are_not_asked(database: Connection) -> None:
     """Their rows are another database's, which may be out of reach."""
-    _run(
+    run(
         database,
         "CREATE EXTENSION postgres_fdw",
         "CREATE SERVER nowhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1')",
@@ -137,7 +118,7 @@ def test_foreign_tables_are_not_asked(database: Connection) -> None:
 
     assert count(database) == {"public.visit": Counted(2, exact=True)}
     assert digest(database, ["public.visit", "public.far"]).keys() == {"public.visit"}
-    _run(database, "DROP EXTENSION postgres_fdw CASCADE")
+    run(database, "DROP EXTENSION postgres_fdw CASCADE")
 
 
 @on_postgres
@@ -147,9 +128,9 @@ def test_what_the_role_may_not_read_is_estimated(
     """Neither a table without rights, nor one whose rows are hidden from it."""
     url = new_database("guarded")
     with connected(url, {}) as connection:
-        _fill(connection.execution_options(isolation_level="AUTOCOMMIT"))
-        _fill(connection, "closed")
-        _run(
+        fill(connection.execution_options(isolation_level="AUTOCOMMIT"))
+        fill(connection, "closed")
+        run(
             connection,
             "ALTER TABLE note ENABLE ROW LEVEL SECURITY",
             f"GRANT SELECT ON note TO {role}",
@@ -170,7 +151,7 @@ def test_a_schema_that_the_role_may_not_enter_is_passed_over(
     """The right to read a table of it is none."""
     url = new_database("guarded")
     with connected(url, {}) as connection:
-        _run(
+        run(
             connection.execution_options(isolation_level="AUTOCOMMIT"),
             "CREATE SCHEMA audit",
             "CREATE TABLE audit.log (id int)",
@@ -185,7 +166,7 @@ def test_a_schema_that_the_role_may_not_enter_is_passed_over(
 
 def test_a_table_of_very_many_columns_is_counted_alone(database: Connection) -> None:
     """A statement cannot give the digests of all of them."""
-    _run(
+    run(
         database,
         f"CREATE TABLE note ({', '.join(f'c{number} INTEGER' for number in range(900))})",
         "INSERT INTO note (c0) VALUES (1)",
@@ -199,7 +180,7 @@ def test_a_table_of_very_many_columns_is_counted_alone(database: Connection) -> 
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_table_that_refuses_is_passed_over(database: Connection, *, inside: bool) -> None:
     """The others are read; a transaction goes on."""
-    _run(
+    run(
         database,
         "CREATE TABLE more (id int)",
         "CREATE FUNCTION refused(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
@@ -222,8 +203,8 @@ def test_a_table_that_refuses_is_passed_over(database: Connection, *, inside: bo
 @on_sqlite
 def test_virtual_tables_count_once(database: Connection) -> None:
     """A search that keeps its own rows has them; what it is made of is not counted beside, nor one of other rows."""
-    _fill(database)
-    _run(
+    fill(database)
+    run(
         database,
         "CREATE VIRTUAL TABLE own USING fts5(text)",
         "INSERT INTO own SELECT text FROM note",

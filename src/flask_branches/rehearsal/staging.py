@@ -6,7 +6,7 @@ import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask.globals import app_ctx
 
@@ -25,6 +25,8 @@ from flask_branches.rehearsal.verdict import judged
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
+
+    from flask import Flask
 
     from flask_branches.branch import Branch, PointInTime
     from flask_branches.extension import Branches
@@ -90,31 +92,29 @@ def rehearse(
         MigrationFailed: for several heads, and for a revision that there is none of.
         BranchesError: where the branch cannot be made, as :meth:`~flask_branches.Branches.create` has it.
     """
-    plan = Plan(
-        to,
-        limits or Limits(),
-        branches_.duration(timeout, "timeout"),
-        counts,
-        drift,
-        undo,
-        old_tests,
-        keep,
-    )
-    app = app_ctx.app
-    branches: Branches = app.extensions["branches"]
-    migrations = Migrations(app)
+    span = branches_.duration(timeout, "timeout")
+    plan = Plan(to, limits or Limits(), span, counts, drift, undo, old_tests, keep)
+    migrations = Migrations(app_ctx.app)
     migrations.pending((), plan.to)  # what needs no database is refused before a branch is made
     if old_tests is not None:
         old_code.require(old_tests)
+    with _grounds(migrations.app, parent=parent, at=at, keep=keep, force=force) as grounds:
+        report = _rehearsed(plan, migrations, grounds, parent or branches_.MAIN)
+        return hiding.redacted(report, Redaction(grounds.url(key) for key in grounds.keys))
+
+
+@contextmanager
+def _grounds(app: Flask, *, parent: str | None, keep: bool, **options: Any) -> Iterator[Grounds]:
+    """The branch, with the application at work on it and nowhere else."""
+    branches: Branches = app.extensions["branches"]
     own = reach.own_of(app)
     with (
-        _branch(branches, parent=parent, at=at, keep=keep, force=force) as made,
+        _branch(branches, parent=parent, keep=keep, **options) as made,
         Grounds(branches.databases, made) as grounds,
         migrating.at_work(app, made),
         reach.kept_out_of(own, _WHY),
     ):
-        report = _rehearsed(plan, migrations, grounds, parent or branches_.MAIN)
-        return hiding.redacted(report, Redaction(grounds.url(key) for key in grounds.keys))
+        yield grounds
 
 
 @contextmanager
