@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _GRACE = 3
 """Seconds for a statement that was cancelled to end, before the code that sent it is ended too."""
-
-
 _AGAIN = 1
 """Seconds between one attempt to end what the database does and the next."""
 

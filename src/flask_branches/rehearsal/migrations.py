@@ -109,15 +109,6 @@ class Migrations:
         with self._told():
             return [each.revision for each in self._loaded().walk_revisions()][::-1]
 
-    def heads(self) -> Heads:
-        """The newest revisions that there are files for.
-
-        Raises:
-            MigrationFailed: where a file cannot be read.
-        """
-        with self._told():
-            return tuple(self._loaded().get_heads())
-
     def pending(self, current: Heads, to: str = "heads") -> list[RevisionStep]:
         """What is between the revisions that a database is at and another one, in the order of a run.
 
@@ -150,20 +141,6 @@ class Migrations:
             MigrationFailed: where Alembic refuses; whatever a migration raises is raised.
         """
         self._run(self._stepping(lambda heads: self.pending(heads, to), watcher))
-
-    def downgrade(self, to: str, watcher: Watcher | None = None) -> None:
-        """Undo what was run, down to a revision, or ``base``.
-
-        Raises:
-            MigrationFailed: where Alembic refuses; whatever a migration raises is raised.
-        """
-        script = self._script()
-
-        def steps(heads: Heads) -> list[RevisionStep]:
-            with self._told():
-                return script._downgrade_revs(to, cast("str", heads))  # noqa: SLF001  alembic.command has no other word for it
-
-        self._run(self._stepping(steps, watcher))
 
     def undo(self, script: Script, keys: Collection[str | None] | None = None) -> None:
         """Undo one revision and no other, also where it has several before it, or others beside it.
