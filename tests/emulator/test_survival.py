@@ -32,9 +32,13 @@ def _home(emulator: Emulator) -> Path:
     return Path(os.path.realpath(emulator.data))
 
 
-def _supervisor(emulator: Emulator) -> int:
+def _pid(emulator: Emulator) -> int:
     assert emulator.process is not None
-    (pid,) = processes.supervisors(emulator.process.pid)
+    return emulator.process.pid
+
+
+def _supervisor(emulator: Emulator) -> int:
+    (pid,) = processes.supervisors(_pid(emulator))
     return pid
 
 
@@ -86,8 +90,7 @@ def test_nothing_outlives_emulator_and_supervisor(own_emulator: Start) -> None:
     project = emulator.client().project()
     _fill(project)
     supervisor = _supervisor(emulator)
-    assert emulator.process is not None
-    os.kill(emulator.process.pid, signal.SIGSTOP)  # else it would start another supervisor
+    os.kill(_pid(emulator), signal.SIGSTOP)  # else it would start another supervisor
     os.kill(supervisor, signal.SIGKILL)
     emulator.kill()
     until(lambda: not processes.servers(_home(emulator)))
@@ -102,7 +105,7 @@ def test_another_supervisor_takes_over(own_emulator: Start) -> None:
     uri = project.uri()
     killed = _supervisor(emulator)
     os.kill(killed, signal.SIGKILL)
-    until(lambda: _answers(uri))
+    until(lambda: killed not in processes.supervisors(_pid(emulator)) and _answers(uri))
     assert _supervisor(emulator) != killed
     assert project.query("SELECT n FROM kept") == [(1,)]
     project.branch(name="after")
@@ -116,7 +119,7 @@ def test_a_killed_server_is_started_again(own_emulator: Start) -> None:
     _fill(project)
     (server,) = processes.servers(_home(emulator))
     os.kill(server, signal.SIGKILL)
-    until(lambda: _answers(project.uri()))
+    until(lambda: server not in processes.servers(_home(emulator)) and _answers(project.uri()))
     assert project.query("SELECT n FROM kept") == [(1,)]
 
 
