@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -35,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not any(os.environ.get(name) or written.get(name) for name in ("DATABASE_URL", "BRANCHES_URL")):
         for name in [name for name in os.environ if name.startswith("PG")]:
             del os.environ[name]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look again at what thousands of tests and their modules are made of."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

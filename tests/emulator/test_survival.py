@@ -123,7 +123,7 @@ def test_a_killed_server_is_started_again(own_emulator: Start) -> None:
     assert project.query("SELECT n FROM kept") == [(1,)]
 
 
-@pytest.mark.parametrize("again", range(5))
+@pytest.mark.parametrize("again", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))])
 def test_a_kill_while_branches_are_made(own_emulator: Start, again: int) -> None:
     """Of the branches that were being made when the emulator was killed, those that were answered are there, whole."""
     emulator = own_emulator()

@@ -90,7 +90,7 @@ def _lead(notes: Project, url: str, migrate: str = "never") -> None:
 _OWN = "BRANCHES_URL leads to * the application's own database, which tests never write to. Make a branch with: *"
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.slow)])
 def test_an_earlier_release_may_be_configured_with_the_branch(
     notes: Project, main: Existing, tried: Branch, workers: str
 ) -> None:

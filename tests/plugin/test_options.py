@@ -147,7 +147,7 @@ def test_a_file_that_nobody_has_named_is_no_parent(shop: Project) -> None:
 
 
 @on_a_server
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.slow)])
 def test_another_kind_of_database(shop: Project, workers: str) -> None:
     """A SQLite application is tested on a Postgres of the run's own, binds included, which is gone with the run."""
     shop.variable("BRANCHES_BACKEND", "postgres")

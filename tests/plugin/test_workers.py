@@ -234,6 +234,7 @@ def test_after_sigkill_prune_knows_what_is_left(shop: Project, left: Left, until
     assert left() == []
 
 
+@pytest.mark.slow
 @on_a_server
 def test_connections_stay_few(shop: Project, left: Left, server: sa.URL) -> None:
     """Four workers, two databases, and branches of tests' own, on a server that takes twenty."""

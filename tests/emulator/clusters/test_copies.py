@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.emulator.clusters.support import (
     OTHER_VERIFIER,
     OWNER,
@@ -76,6 +77,7 @@ async def _some_point(clusters: Clusters, cluster: str, choice: random.Random) -
     return Point(lsn=choice.choice(positions))
 
 
+@pytest.mark.slow
 def test_twenty_branches_at_random_points_of_a_busy_parent_are_consistent() -> None:
     """Whatever the point, the two accounts' sum is right, and the branch starts without a word of trouble."""
     seed = random.randrange(1 << 32)  # noqa: S311 - no secret
@@ -229,6 +231,7 @@ def test_log_that_the_parent_is_done_with_stays_until_the_copy_has_it() -> None:
     play(story)
 
 
+@pytest.mark.slow
 def test_twenty_branches_of_one_parent_at_once() -> None:
     """Copies of one parent do not wait for each other's clients, and all are whole."""
 

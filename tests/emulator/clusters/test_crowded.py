@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neon_emulator.clusters.clusters import Clusters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("past", [False, True], ids=["head", "past"])
 def test_a_crowded_parent_has_children(past: bool) -> None:
     """Thirty branches at once are made of a parent that refuses every further client."""

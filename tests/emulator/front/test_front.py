@@ -195,6 +195,7 @@ def test_a_hundred_sessions_at_once(house: House, sslmode: str) -> None:
     until(lambda: house.sessions() == 0)
 
 
+@pytest.mark.slow
 @_BOTH
 def test_short_sessions_leave_nothing(house: House, admin: psycopg.Connection[Any], sslmode: str) -> None:
     """However many come and go, none is left, with us or with the server."""

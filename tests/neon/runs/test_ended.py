@@ -56,7 +56,7 @@ WAITS = """
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.slow)])
 def test_a_failed_test_s_branch_is_kept(guests: Project, production: Production, workers: str) -> None:
     """It has another name, by which it outlives the run, and expires; its URL is shown without the password."""
     guests.files(test_guests=FAILS)

@@ -28,7 +28,7 @@ TESTS = f"""
 """
 
 
-@pytest.mark.parametrize("where", ["BRANCHES_URL", ".env.test"])
+@pytest.mark.parametrize("where", ["BRANCHES_URL", pytest.param(".env.test", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_it_is_migrated_and_stays(guests: Project, production: Production, where: str, workers: str) -> None:
     """Neon's API has said that it is a branch; workers have databases in it, which are gone afterwards."""
@@ -55,7 +55,7 @@ def test_it_is_migrated_and_stays(guests: Project, production: Production, where
     assert production.dump() == before
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.slow)])
 def test_an_earlier_release_may_be_configured_with_it(guests: Project, production: Production, workers: str) -> None:
     """It leaves its schema as it is, where our mark says that it was made as a branch; nobody else may."""
     made = guests.flask("branches", "create", "tried", app="guests")

@@ -40,7 +40,7 @@ def elsewhere(guests: Project, production: Production) -> Project:
     return guests
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.slow)])
 def test_an_application_of_another_kind_is_tested_on_neon(
     elsewhere: Project, production: Production, workers: str
 ) -> None:

@@ -41,7 +41,7 @@ def _requests(text: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_production_is_as_it_was_and_no_branch_is_left(guests: Project, production: Production, workers: int) -> None:
     """Its data and schema to the byte; it was not even connected to, and Neon was asked few times."""
     before = production.dump()

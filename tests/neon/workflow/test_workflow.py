@@ -97,6 +97,7 @@ def test_a_pull_request_from_its_first_push_to_its_end(project: Project, runner:
     assert _titles(project) == ["before", "since then"]
 
 
+@pytest.mark.slow
 def test_the_suite_runs_on_the_branch_and_migrates_it(project: Project, runner: Runner) -> None:
     """No log shows the password; what the migrations have changed is the diff, and production is as it was."""
     runner.program("tox", _TOX)
