@@ -27,35 +27,31 @@ if TYPE_CHECKING:
     Start = Callable[..., Program]
 
 _FLASK = ("-m", "flask", "--app", "notes", "branches", "exec")
+# They wait for signals that they keep back: one that comes right before a handler's caller sleeps would be missed.
 _HEEDS = """if True:
-    import os, signal, sys
-    def hear(number, _frame):
-        os.write(1, f"{signal.Signals(number).name}\\n".encode())
-        sys.exit(7)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
-        signal.signal(getattr(signal, name), hear)
-    os.write(1, b"ready\\n")
-    while True:
-        signal.pause()
+    import signal, sys
+    known = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, known)
+    print("ready", flush=True)
+    print(signal.Signals(signal.sigwait(known)).name, flush=True)
+    sys.exit(7)
 """
 _STUBBORN = """if True:
-    import os, signal, sys
-    heard = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: (heard.append(number), os.write(1, b"not yet\\n")))
-    os.write(1, b"ready\\n")
-    while len(heard) < 3:
-        signal.pause()
+    import signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    print("ready", flush=True)
+    for _ in range(3):
+        signal.sigwait({signal.SIGTERM})
+        print("not yet", flush=True)
 """
 _COUNTS = """if True:
     import signal, sys
-    heard = []
-    signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     print("ready", flush=True)
-    while not heard:
-        signal.pause()
+    signal.sigwait({signal.SIGINT})
     print("heard", flush=True)
     sys.stdin.readline()
-    print("times:", len(heard), flush=True)
+    print("times:", 1 + len(signal.sigpending()), flush=True)
 """
 
 
