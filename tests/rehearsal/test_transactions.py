@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(SQLITE, reason="rules of Postgres'")
 
 
+_ENV_WITHOUT_A_COMMIT = """
+from alembic import context
+from flask import current_app
+
+db = current_app.extensions["migrate"].db
+connection = db.engine.connect()
+current_app.config["OPEN"].append(connection)
+context.configure(connection=connection, target_metadata=db.metadata)
+context.run_migrations()
+"""
+
+
 def _failure(report: Report) -> Failure:
     assert report.failure is not None
     assert (report.verdict, report.status) == ("failed", 2)
@@ -118,6 +130,18 @@ def test_an_own_rollback_is_no_commit(history: History) -> None:
     assert report.transactions[1].span.length < 250
 
 
+def test_a_rollback_behind_other_statements_is_no_commit(history: History) -> None:
+    """One that goes back to a savepoint ends nothing."""
+    history.add(
+        """
+        op.execute("UPDATE note SET text = 'x'; SAVEPOINT a; ROLLBACK TO a; /* all */ ROLLBACK")
+        op.execute("UPDATE note SET text = 'y'; SAVEPOINT a; ROLLBACK TO a")
+        """
+    )
+
+    assert [each.committed for each in history.rehearse().transactions] == [False, True]
+
+
 def test_a_commit_that_fails_is_told(history: History) -> None:
     """A constraint that is looked at in the end belongs to the revision that has broken it."""
     history.run("CREATE TABLE star (note INT REFERENCES note DEFERRABLE INITIALLY DEFERRED)")
@@ -128,6 +152,86 @@ def test_a_commit_that_fails_is_told(history: History) -> None:
 
     assert "violates foreign key constraint" in failure.error
     assert (failure.revision, failure.statement, failure.done) == ("r2", "COMMIT", ("r1",))
+
+
+def test_a_commit_of_several_that_fails_blames_none_of_them(make_history: Callable[..., History]) -> None:
+    """Nothing tells which of them has broken the constraint."""
+    history = make_history(per_migration=False)
+    history.run("CREATE TABLE star (note INT REFERENCES note DEFERRABLE INITIALLY DEFERRED)")
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("op.execute('INSERT INTO star VALUES (77)')")
+
+    failure = _failure(history.rehearse())
+
+    assert (failure.revision, failure.statement, failure.done) == (None, "COMMIT", ())
+
+
+def test_a_commit_that_went_through_is_not_blamed_later(history: History) -> None:
+    """A connection of a migration's own that is refused is no statement."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add(
+        """
+        op.execute("ALTER TABLE note ADD COLUMN moons INT")
+        sa.create_engine("postgresql+psycopg://127.0.0.1:1/x").connect()
+        """
+    )
+
+    failure = _failure(history.rehearse())
+
+    assert (failure.revision, failure.statement, failure.done) == ("r2", None, ("r1",))
+
+
+def test_an_error_on_a_connection_of_its_own_is_none_of_the_transaction(history: History) -> None:
+    """Which begins with its own first statement."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add(
+        """
+        import time
+        began = time.monotonic()
+        while time.monotonic() < began + 0.2:
+            pass
+        with current_app.extensions["migrate"].db.engine.connect() as own:
+            try:
+                own.execute(sa.text("SELECT * FROM nowhere"))
+            except sa.exc.DBAPIError:
+                pass
+        op.execute("ALTER TABLE note ADD COLUMN moons INT")
+        """
+    )
+
+    first, second = history.rehearse().transactions
+
+    assert second.span.began - first.span.ended >= 200
+    assert (second.revisions, second.statements) == (("r2",), first.statements)
+
+
+def test_what_autocommit_has_done_is_done(history: History) -> None:
+    """Where env.py has every statement committed by itself, a later failure leaves the revisions before it."""
+    env = history.folder / "env.py"
+    at_once = "db.engine.connect().execution_options(isolation_level='AUTOCOMMIT')"
+    env.write_text(env.read_text().replace("db.engine.connect()", at_once))
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    history.add("op.execute('SELECT nonsense')")
+
+    failure = _failure(history.rehearse())
+
+    assert (failure.revision, failure.done) == ("r2", ("r1",))
+
+
+def test_a_transaction_that_env_py_leaves_open_is_rolled_back(history: History) -> None:
+    """As it is when flask db ends: nobody waits for it, and nothing of it is done."""
+    (history.folder / "env.py").write_text(_ENV_WITHOUT_A_COMMIT)
+    left = history.world.app.config["OPEN"] = []
+    history.run("DROP TABLE alembic_version")
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+
+    failure = _failure(history.rehearse())
+    for connection in left:
+        connection.invalidate()  # the pool that it belongs to is gone
+
+    assert "rolled back in the end: the database is at no revision." in failure.error
+    assert failure.error.endswith("without context.begin_transaction() commits nothing.")
+    assert failure.done == ()
 
 
 def test_a_statement_that_was_forgiven_is_not_blamed(history: History) -> None:
@@ -161,17 +265,17 @@ def test_a_serializable_application_is_watched(history: History) -> None:
     assert "ACCESS EXCLUSIVE" in {each.mode for each in report.revisions[0].locks}
 
 
-def test_a_commit_that_is_a_statement_lets_go_of_locks(history: History) -> None:
-    """As older histories have it, before what cannot run in a transaction."""
-    history.add(
-        """
-        op.execute("ALTER TABLE note ADD COLUMN stars INT")
-        op.execute("COMMIT")
-        op.execute("SELECT pg_sleep(0.3)")
-        """
-    )
+@pytest.mark.parametrize(
+    "statements",
+    [("{}", "COMMIT"), ("{}", "/* done */ COMMIT"), ("{}", "-- now\nCOMMIT"), ("{}; COMMIT",), ("{}; END; SELECT 1",)],
+)
+def test_a_commit_that_is_a_statement_lets_go_of_locks(history: History, statements: tuple[str, ...]) -> None:
+    """As older histories have it, before what cannot run in a transaction; wherever it stands."""
+    texts = [each.format("ALTER TABLE note ADD COLUMN stars INT") for each in (*statements, "SELECT pg_sleep(0.3)")]
+    history.add("\n".join(f"op.execute({each!r})" for each in texts))
 
     report = history.rehearse()
 
     assert report.failure is None
-    assert report.blocking[0].longest_read < 250
+    assert all(each.longest_read < 250 for each in report.blocking)
+    assert [each.committed for each in report.transactions] == [True, True]

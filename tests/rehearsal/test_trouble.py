@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.branches.worlds import SQLITE
 
+from flask_branches import MigrationFailed
 from flask_branches.rehearsal import observing
 
 if TYPE_CHECKING:
@@ -146,6 +147,62 @@ def test_a_migration_that_waits_for_itself_is_told(history: History, monkeypatch
     failure = _failure(history.rehearse(timeout="1m"))
 
     assert failure.error.startswith("It would have waited for itself for ever")
+
+
+_FORGIVEN = {
+    "that does not end": (
+        """
+        with op.get_context().autocommit_block():
+            try:
+                op.execute("SELECT pg_sleep(600)")
+            except sa.exc.DBAPIError:
+                pass
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        """,
+        "It had not ended after 1s, and was cancelled",
+    ),
+    "that waits for itself": (
+        f"""
+        op.execute("ALTER TABLE note ADD COLUMN stars INT")
+        {_OWN_ENGINE}
+        try:
+            own.execute(sa.text("TABLE note"))
+        except sa.exc.DBAPIError:
+            pass
+        own.close()
+        """,
+        "It would have waited for itself for ever",
+    ),
+}
+
+
+@postgres_only
+@pytest.mark.parametrize("what", _FORGIVEN)
+def test_what_was_ended_is_told_also_where_the_migration_forgives_it(
+    history: History, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Nobody would end it in production."""
+    monkeypatch.setattr(observing, "_PATIENCE", 100)
+    code, words = _FORGIVEN[what]
+    history.add(code)
+
+    failure = _failure(history.rehearse(timeout="1s" if what == "that does not end" else "1m"))
+
+    assert failure.error.startswith(words)
+    assert failure.revision == "r1"
+
+
+@postgres_only
+def test_an_env_py_that_does_not_end_is_cancelled(history: History) -> None:
+    """Before there is anything to tell: it is what nothing can be rehearsed by."""
+    env = history.folder / "env.py"
+    slow = "    connection.exec_driver_sql('SELECT pg_sleep(600)')\n    context.configure("
+    env.write_text(env.read_text().replace("    context.configure(", slow))
+
+    with pytest.raises(MigrationFailed, match=r"env\.py had not found the database's revision after 1s, and was"):
+        history.rehearse(timeout="1s")
+
+    assert history.world.branches.list() == []
 
 
 @postgres_only

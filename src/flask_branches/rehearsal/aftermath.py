@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -37,11 +37,6 @@ if TYPE_CHECKING:
     Contents = dict[str | None, dict[str, rows.Content | None]]
     Tables = dict[str, dict[str | None, set[str]]]
     Counts = dict[str | None, dict[str, rows.Counted | None]]
-
-
-_CANCEL = (
-    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
 
 
 class Unfinished(Exception):
@@ -145,7 +140,7 @@ class Aftermath:
     def _finishing(self) -> Iterator[None]:
         """Make one error of what may keep a block from its end: that time is up, or the branch out of reach."""
         try:
-            with self._deadline.within(self._cancel):
+            with self._deadline.within(self._grounds.cancel):
                 yield
         except Overdue:
             raise Unfinished(self._late()) from None
@@ -157,13 +152,6 @@ class Aftermath:
 
     def _late(self) -> str:
         return f"all had not ended after {in_short(self._deadline.span)}; give it longer with --timeout"
-
-    def _cancel(self) -> None:
-        for key in self._grounds.keys:
-            # Where nobody can connect, there is nothing to end; it is tried again, too.
-            with suppress(BranchesError, sa.exc.DBAPIError), self._grounds.connected(key) as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.exec_driver_sql(_CANCEL)
 
     def _counts(self) -> Counts:
         found = {}

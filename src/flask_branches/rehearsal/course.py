@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from flask_branches.rehearsal.looking import Changes
 from flask_branches.rehearsal.observed import Span, Transaction
-from flask_branches.rehearsal.statements import Reader, Tally, shortened
+from flask_branches.rehearsal.statements import BACK_TO, ENDS, Reader, Tally, shortened
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 _IDLE = 0  # libpq's PQTRANS_IDLE
 _IN_ERROR = 3  # its PQTRANS_INERROR
-_BACK_TO = re.compile(r"\s*ROLLBACK\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b", re.IGNORECASE)
-_ENDS = re.compile(r"\s*(?P<how>COMMIT|END|ROLLBACK|ABORT)\b(?P<chain>.*\bAND\s+CHAIN\b)?", re.IGNORECASE)
 _LOOKED_AT = 50
 """Rows that are committed in batches are looked at no more often than this, in milliseconds."""
 
@@ -37,6 +34,8 @@ class Run:
     statements: dict[tuple[str, bool], Tally] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     transactions: dict[int, None] = field(default_factory=dict)
+    at_once: bool = False
+    """Whether some of its statements were each committed at once."""
     failed: bool = False
 
     @property
@@ -149,9 +148,18 @@ class Course:
             self._dirty = True
             if of_schema:
                 self._look_after(tally, text)
-        ends = _ENDS.match(text) if of_schema and self._open is not None else None
-        if ends is not None and (ends["chain"] or not self.in_transaction):
-            self._over(committed=ends["how"].upper() in {"COMMIT", "END"})
+        if of_schema and self._open is not None:
+            self._see_the_end(text)
+
+    def _see_the_end(self, text: str) -> None:
+        """Whether a statement has ended the transaction, which SQLAlchemy does not know of."""
+        ends = ENDS.search(text)
+        if self.looks is None:  # SQLite's driver commits around what changes the schema
+            over = ends is not None and ends.start() == 0 and not self.in_transaction
+        else:
+            over = not self.in_transaction or (ends is not None and ends["chain"] is not None)
+        if over:
+            self._over(committed=ends is None or ends["how"].upper() in {"COMMIT", "END"})
 
     def own(self, text: str, began: float, rows: int) -> None:
         """A statement was answered to a connection that the migration has opened itself."""
@@ -169,9 +177,14 @@ class Course:
             self._count(self._began)
             self.failing = shortened(text)
 
+    def refused_own(self, text: str) -> None:
+        """The database has refused a statement on a connection that the migration has opened itself."""
+        if self._run is not None:
+            self.failing = shortened(text)
+
     def _refused_commit(self) -> None:
         """A constraint that is looked at in the end: what belongs to the transaction has come to nothing."""
-        if self._committing and self._open is not None:
+        if self._closing and self._committing and self._open is not None:
             self._committing, self.failing = False, "COMMIT"
             for run in self.runs:
                 run.failed |= run.id in self._open.revisions
@@ -190,6 +203,7 @@ class Course:
         if self._closing:
             self._closing = False
             self._over(committed=self._committing)
+            self._committing = False
 
     def _over(self, *, committed: bool) -> None:
         if self.activity is not None and self.observer is not None:
@@ -215,13 +229,15 @@ class Course:
 
     def _count(self, began: float) -> int | None:
         """Count a statement of the transaction that is open, or begins with it."""
+        # What Alembic notes down after a revision's own code is part of it.
+        run = self._run or (self.runs[-1] if self.runs else None)
         if getattr(self.driver, "autocommit", False) is True:
+            if run is not None:
+                run.at_once = True
             return None
         if self._open is None:
             self._number += 1
             self._open = _Open(self._number, began)
-        # What Alembic notes down after a revision's own code is part of it.
-        run = self._run or (self.runs[-1] if self.runs else None)
         if run is not None:
             self._open.statements += 1
             self._open.revisions[run.id] = None
@@ -238,7 +254,7 @@ class Course:
     def _look_after(self, tally: Tally, text: str) -> None:
         if self.observer is None or self.looks is None:
             return
-        if _BACK_TO.match(text):
+        if BACK_TO.match(text):
             self.resume()  # what was seen to be done since the savepoint was seen; that it is undone is no change
             return
         in_transaction = self.in_transaction

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from flask_branches import ours, urls
 from flask_branches.backends import postgres_errors, sqlite_files
+from flask_branches.errors import BranchesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from flask_branches.branch import Branch
     from flask_branches.databases import Databases
+
+_CANCEL = (
+    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 class Grounds:
@@ -51,6 +56,14 @@ class Grounds:
         self._open.close()
         for database in self._there.all:
             database.let_go()
+
+    def cancel(self) -> None:
+        """End what all other sessions of Postgres do there at this moment."""
+        for key in self.keys:
+            # Where nobody can connect, there is nothing to end; it is tried again, too.
+            with suppress(BranchesError, sa.exc.DBAPIError), self.connected(key) as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql(_CANCEL)
 
     @contextmanager
     def connected(self, key: str | None) -> Iterator[Connection]:

@@ -210,8 +210,16 @@ class Migrations:
     def _run(self, steps: Callable[[Heads, MigrationContext], Iterable[RevisionStep]]) -> None:
         config = self.config()
         script = ScriptDirectory.from_config(config)
-        with self._told(), EnvironmentContext(config, script, fn=steps, as_sql=False, tag=None):
+        connections: list[Connection] = []
+
+        def noted(heads: Heads, context: MigrationContext) -> Iterable[RevisionStep]:
+            connections.append(cast("Connection", context.connection))
+            return steps(heads, context)
+
+        with self._told(), EnvironmentContext(config, script, fn=noted, as_sql=False, tag=None):
             script.run_env()
+        for connection in connections:
+            _roll_back(connection)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -220,6 +228,12 @@ class Migrations:
         except CommandError as error:
             said = str(error).strip().split("\n")[0].rstrip(".")
             raise MigrationFailed(f"Alembic refuses the migrations in {self.folder}: {said}. Correct them.") from error
+
+
+def _roll_back(connection: Connection) -> None:
+    """End the transaction that ``env.py`` has left open, as the end of its process does for ``flask db``."""
+    if not (connection.closed or connection.invalidated) and connection.in_transaction():
+        connection.rollback()
 
 
 def _named(error: BaseException) -> str:

@@ -88,6 +88,8 @@ class Observer:
         self.overdue = False
         self.stuck = False
         """Whether the migration has waited for itself."""
+        self.cancelled: str | None = None
+        """The revision of which a statement was ended."""
         self.lost: Exception | None = None
         self._thread = threading.Thread(target=self._sample, name="rehearsal-observer", daemon=True)
         self._thread.start()
@@ -182,6 +184,8 @@ class Observer:
             ending = [pid for (pid,) in self._cursor.fetchall()]
             self.stuck |= bool(ending)
         self._cancelled = now
+        if ending:
+            self.cancelled = self._activity.revision
         for pid in ending:
             self._cursor.execute("SELECT pg_cancel_backend(%s)", (pid,))
 

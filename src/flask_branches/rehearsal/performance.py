@@ -11,7 +11,7 @@ from flask_branches.branch import in_short
 from flask_branches.errors import BranchesError
 from flask_branches.rehearsal import hiding
 from flask_branches.rehearsal.clock import Clock
-from flask_branches.rehearsal.limiting import Overdue, end_statement
+from flask_branches.rehearsal.limiting import Overdue, end_statement, within
 from flask_branches.rehearsal.looking import Looks
 from flask_branches.rehearsal.measuring import Meter, pid_of
 from flask_branches.rehearsal.observing import Activity, Observer
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from flask_branches.rehearsal.grounds import Grounds
     from flask_branches.rehearsal.limiting import Deadline
     from flask_branches.rehearsal.migrations import Migrations
+
+
+_LOOK = 5
+"""Seconds that the look at what has come of a run has at least, also where the run has used up all of them."""
 
 
 class Performance:
@@ -66,7 +70,10 @@ class Performance:
                     self._measure_first()
                     began = self.clock.now()
                     self.migrations.upgrade(to, self.watch)
-                self.failure = self._undone()
+                    self.failure = self._cut_short()
+                if self.failure is None:
+                    with within(max(self._deadline.left, _LOOK), self._cancel):
+                        self.failure = self._undone()
             except (Exception, Overdue) as error:  # noqa: BLE001  migrations are others' code, and may raise anything
                 self.failure = self._failed(error)
             if began is not None:
@@ -110,16 +117,23 @@ class Performance:
         for connection in (*(course.connection for course in self.watch.courses), *self._connections):
             end_statement(connection)
 
+    def _cancel(self) -> None:
+        """End what all sessions do, those of ``env.py`` that nobody here has seen too."""
+        self._interrupted = True
+        self.grounds.cancel()
+
     def _undone(self) -> Failure | None:
         """That what was run without an error has come to nothing all the same."""
-        current = self.migrations.current()
         for course in self.watch.courses:
             course.settle()
+        current = self.migrations.current()
+        for course in self.watch.courses:
             if course.runs and course.runs[-1].id not in current.get(course.key, ()):
                 at = ", ".join(current.get(course.key, ())) or "no revision"
                 return Failure(
                     f"It ran without an error, and was rolled back in the end: the database is at {at}. Who commits by "
-                    "himself ends the transaction that Alembic commits: use op.get_context().autocommit_block().",
+                    "himself ends the transaction that Alembic commits: use op.get_context().autocommit_block(). An "
+                    "env.py without context.begin_transaction() commits nothing.",
                     course.runs[-1].id,
                     done=tuple(each for each in self._done() if each != course.runs[-1].id),
                 )
@@ -134,26 +148,45 @@ class Performance:
         courses = self.watch.courses
         for course in courses:
             course.settle()
-        failed = next((run.id for course in courses for run in course.runs if run.failed), None)
+        failed = list(dict.fromkeys(run.id for course in courses for run in course.runs if run.failed))
         statement = next((course.failing for course in courses if course.failing), None)
-        return Failure(self._reason(error), failed, statement, self._done())
+        # Where the commit of several was refused, nothing tells which of them is at fault.
+        return Failure(self._reason(error), failed[0] if len(failed) == 1 else None, statement, self._done())
 
-    def _reason(self, error: BaseException) -> str:
-        observers = [course.observer for course in self.watch.courses if course.observer is not None]
-        if isinstance(error, Overdue) or self._interrupted or any(each.overdue for each in observers):
+    def _cut_short(self) -> Failure | None:
+        """That something was ended which had no end, and the migration went on all the same."""
+        for course in self.watch.courses:
+            course.settle()
+        if (why := self._why_ended()) is None:
+            return None
+        revision = next((each.cancelled for each in self._observers if each.cancelled), None)
+        return Failure(why, revision, done=self._done())
+
+    @property
+    def _observers(self) -> list[Observer]:
+        return [course.observer for course in self.watch.courses if course.observer is not None]
+
+    def _why_ended(self) -> str | None:
+        if self._interrupted or any(each.overdue for each in self._observers):
             return (
                 f"It had not ended after {in_short(self._deadline.span)}, and was cancelled: see what it waits for, or "
                 "give it longer with --timeout."
             )
-        if any(each.stuck for each in observers):
+        if any(each.stuck for each in self._observers):
             return (
                 "It would have waited for itself for ever: a connection that it has opened on its own waits for a lock "
                 "that its transaction holds. Use op.get_bind() in place of an engine or a session."
             )
+        return None
+
+    def _reason(self, error: BaseException) -> str:
+        self._interrupted |= isinstance(error, Overdue)
+        if (why := self._why_ended()) is not None:
+            return why
         if isinstance(error, BranchesError):
             return str(error)
         if isinstance(error, sa.exc.DBAPIError) and (
-            error.connection_invalidated or (sqlstate(error) is None and any(each.lost for each in observers))
+            error.connection_invalidated or (sqlstate(error) is None and any(each.lost for each in self._observers))
         ):
             return f"The connection to the branch was lost ({said(error)}): see whether somebody has deleted it."
         return hiding.reason(error)
@@ -169,4 +202,4 @@ def server_of(connection: Connection) -> str:
 def _is_done(course: Course, run: Run) -> bool:
     """Whether what a revision did was committed."""
     mine = [each for each in course.transactions if run.id in each.revisions]
-    return bool(mine) and mine[-1].committed
+    return mine[-1].committed if mine else run.at_once

@@ -12,11 +12,12 @@ from flask.globals import app_ctx
 
 from flask_branches import branch as branches_
 from flask_branches import migrating, reach
+from flask_branches.errors import BranchesError, MigrationFailed
 from flask_branches.redaction import Redaction
 from flask_branches.rehearsal import aftermath, hiding, old_code, telling
 from flask_branches.rehearsal.advice import advise
 from flask_branches.rehearsal.grounds import Grounds
-from flask_branches.rehearsal.limiting import Deadline
+from flask_branches.rehearsal.limiting import Deadline, Overdue
 from flask_branches.rehearsal.migrations import Migrations
 from flask_branches.rehearsal.performance import Performance
 from flask_branches.rehearsal.report import Limits, Report
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from flask_branches.branch import Branch, PointInTime
     from flask_branches.extension import Branches
+    from flask_branches.rehearsal.migrations import Heads
 
 _NAMED = 5
 _WHY = "its migrations are rehearsed: use op.get_bind() in a migration, and the application's engines in env.py."
@@ -131,7 +133,7 @@ def _branch(
 
 def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str) -> Report:
     started, deadline = datetime.now(UTC), Deadline(plan.timeout)
-    current = migrations.current()
+    current = _current(migrations, grounds, deadline)
     pending = {key: migrations.pending(heads, plan.to) for key, heads in current.items()}
     at = tuple(dict.fromkeys(each for heads in current.values() for each in heads))
     performance = Performance(migrations, grounds, deadline=deadline, counts=plan.counts, undo=plan.undo)
@@ -163,6 +165,23 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
     report = replace(report, advice=advise(report))
     verdict, reasons = judged(report)
     return replace(report, verdict=verdict, reasons=reasons)
+
+
+def _current(migrations: Migrations, grounds: Grounds, deadline: Deadline) -> dict[str | None, Heads]:
+    span = branches_.in_short(deadline.span)
+    late = MigrationFailed(
+        f"{migrations.folder / 'env.py'} had not found the database's revision after {span}, and was cancelled: "
+        "see what it waits for, or give it longer with --timeout."
+    )
+    try:
+        with deadline.within(grounds.cancel):
+            return migrations.current()
+    except Overdue:
+        raise late from None
+    except BranchesError as error:
+        if deadline.is_over:
+            raise late from error
+        raise
 
 
 def _nothing_pending(report: Report) -> Report:

@@ -16,6 +16,14 @@ _OF_ROWS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SEVERAL = re.compile(r";\s*\S")
+_TO = r"\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b"
+BACK_TO = re.compile(rf"{_SPACE}ROLLBACK{_TO}", re.IGNORECASE | re.DOTALL)
+"""A statement that goes back to a savepoint."""
+ENDS = re.compile(
+    rf"(?:^|;){_SPACE}(?P<how>COMMIT|END|ABORT|ROLLBACK(?!{_TO}))\b(?P<chain>[^;]*\bAND\s+CHAIN\b)?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A statement, or the first of several, that ends the transaction."""
 _REMEMBERED = 10_000
 _LONGEST = 20_000
 """How many characters of a statement are kept: a migration may carry a whole table of data."""

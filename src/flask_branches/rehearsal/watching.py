@@ -43,7 +43,7 @@ class Watch:
         self._measure = measure
         self._by_connection: dict[int, Course] = {}
         self._current: Course | None = None
-        self._own: dict[int, float] = {}
+        self._own: dict[int, tuple[float, int | None]] = {}
         self._quiet = False
 
     @contextmanager
@@ -126,9 +126,11 @@ class Watch:
         if course is not None:
             course.before(statement)
         elif self._current is not None:
-            self._own[id(connection)] = now = self._clock.now()
-            if self._current.activity is not None and hasattr(cursor.connection, "info"):
-                self._current.activity.own[cursor.connection.info.backend_pid] = now
+            info = getattr(cursor.connection, "info", None)
+            pid = None if info is None else info.backend_pid
+            began = self._clock.now()
+            self._own[id(connection)] = (began, pid)
+            self._tell_own(pid, began)
 
     def _after(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  as above
         if self._quiet:
@@ -137,14 +139,26 @@ class Watch:
         if course is not None:
             course.after(statement, cursor.rowcount)
         elif self._current is not None and id(connection) in self._own:
-            if self._current.activity is not None and hasattr(cursor.connection, "info"):
-                self._current.activity.own[cursor.connection.info.backend_pid] = 0
-            self._current.own(statement, self._own.pop(id(connection)), cursor.rowcount)
+            began, pid = self._own.pop(id(connection))
+            self._tell_own(pid, 0)
+            self._current.own(statement, began, cursor.rowcount)
 
     def _refused(self, context: ExceptionContext) -> None:
-        course = self._by_connection.get(id(context.connection)) or self._current
-        if course is not None and not self._quiet:
+        if self._quiet:
+            return
+        course = self._by_connection.get(id(context.connection))
+        if course is not None:
             course.refused(context.statement)
+        elif self._current is not None and context.statement is not None:
+            _, pid = self._own.pop(id(context.connection), (0, None))
+            self._tell_own(pid, 0)
+            self._current.refused_own(context.statement)
+
+    def _tell_own(self, pid: int | None, since: float) -> None:
+        """Tell the observer of a session that the migration has opened: since when a statement runs there, or 0."""
+        activity = self._current.activity if self._current is not None else None
+        if activity is not None and pid is not None:
+            activity.own[pid] = since
 
     def _began(self, connection: Connection) -> None:
         course = self._by_connection.get(id(connection))
