@@ -160,7 +160,7 @@ class Performance:
         if (why := self._why_ended()) is None:
             return None
         revision = next((each.cancelled for each in self._observers if each.cancelled), None)
-        return Failure(why, revision, done=self._done())
+        return Failure(why, revision, done=tuple(each for each in self._done() if each != revision))
 
     @property
     def _observers(self) -> list[Observer]:
