@@ -94,7 +94,8 @@ def rehearse(
     undone; whether the models agree; whether the previous release still works. Nothing is done to the parent.
 
     The status is 0 where that is safe; 1 where a limit is passed, rows are lost, models and schema drift apart, or the
-    old tests fail; 2 where it could not be rehearsed, or a report not be written; 130 where it was interrupted.
+    old tests fail; 2 where it could not be rehearsed, or a report not be written; 130 where it was interrupted,
+    143 or 129 where that was by SIGTERM or SIGHUP.
     """
     from flask_branches.rehearsal import shown  # which brings Alembic
 
