@@ -17,7 +17,6 @@ from flask_branches.errors import BranchesError
 if TYPE_CHECKING:
     from flask_branches.rehearsal.report import Report
 
-"""A status above it is that of a process which a signal has ended."""
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(bytes|[kMGT]?B?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "bytes": 1, "kb": 2**10, "k": 2**10, "mb": 2**20, "m": 2**20}
 _UNITS |= {"gb": 2**30, "g": 2**30, "tb": 2**40, "t": 2**40}
