@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from flask_branches.backends.postgres_errors import said, sqlstate
-from flask_branches.redaction import HIDDEN
+from flask_branches.rehearsal import passwords
 
 if TYPE_CHECKING:
     from flask_branches.redaction import Redaction
 
 _Any = TypeVar("_Any")
 
-_DOUBLED = r"(?P<doubled>''[^'\s,;)][^']*'')"
-"""A text in a text."""
-_QUOTED = rf"(?:{_DOUBLED}|E'(?:[^'\\]|\\.|'')*'|(?:U&)?'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"
-_GAP = r"(?:\s|/\*.*?\*/|--[^\n]*\n)*"
-_PASSWORD = re.compile(rf"(\bpassword\"?{_GAP}=?{_GAP}){_QUOTED}", re.IGNORECASE | re.DOTALL)
-_TEXT = re.compile(r"'(?:[^']|'')*'")
-_IN_TEXT = re.compile(r"(\bpassword\s*=\s*)[^\s'&;]+|(://[^\s:/@']*:)[^\s/@']+(?=@)", re.IGNORECASE)
 _OF_DATA = "22"
 _WITHOUT_VALUES = {"22001", "22012"}
 """A text that is too long, a division by zero: their messages show no value."""
@@ -32,8 +24,7 @@ _FREE = {"text", "statement", "error", "detail", "diff", "seen", "reasons", "war
 
 def statement(text: str) -> str:
     """A statement without the passwords that stand in its own text: a role's, and those of connections."""
-    text = _PASSWORD.sub(_unquoted, text)
-    return _TEXT.sub(lambda found: _IN_TEXT.sub(_hidden, found[0]), text)
+    return passwords.hidden(text)
 
 
 def reason(error: BaseException) -> str:
@@ -68,12 +59,3 @@ def _texts(value: Any, redaction: Redaction) -> Any:  # noqa: ANN401  a text, se
     if isinstance(value, tuple):
         return tuple(_texts(each, redaction) for each in value)
     return redaction.text(value) if isinstance(value, str) else value
-
-
-def _unquoted(found: re.Match[str]) -> str:
-    quote = "''" if found["doubled"] else "'"
-    return f"{found[1]}{quote}{HIDDEN}{quote}"
-
-
-def _hidden(found: re.Match[str]) -> str:
-    return f"{found[1] or found[2]}{HIDDEN}"
