@@ -19,6 +19,7 @@ _OF_DATA = "22"
 _WITHOUT_VALUES = {"22001", "22012"}
 """A text that is too long, a division by zero: their messages show no value."""
 _FREE = {"text", "statement", "error", "detail", "diff", "seen", "reasons", "warnings"}
+_FREE |= {"title", "constraint", "not_shown"}
 """Fields of a report that hold what others have written; the others are names and figures."""
 
 
@@ -33,13 +34,13 @@ def reason(error: BaseException) -> str:
         state, kind = sqlstate(error), type(error.orig).__name__
         if state is not None and state.startswith(_OF_DATA) and state not in _WITHOUT_VALUES:
             return f"{kind} (SQLSTATE {state}), whose text may hold data: run the statement by hand to see it"
-        return f"{kind}: {said(error)}"
-    first = str(error).strip().split("\n")[0]
+        return f"{kind}: {passwords.in_urls(said(error))}"
+    first = passwords.in_urls(str(error).strip().split("\n")[0])
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def redacted(part: _Any, redaction: Redaction) -> _Any:
-    """A report, or a part of it, without the passwords of some URLs in what others have written."""
+    """A report, or a part of it, without passwords in what others have written: some URLs', and those in any URL."""
     if not is_dataclass(part) or isinstance(part, type):
         return part
     found = {}
@@ -58,4 +59,4 @@ def redacted(part: _Any, redaction: Redaction) -> _Any:
 def _texts(value: Any, redaction: Redaction) -> Any:  # noqa: ANN401  a text, several, or none
     if isinstance(value, tuple):
         return tuple(_texts(each, redaction) for each in value)
-    return redaction.text(value) if isinstance(value, str) else value
+    return passwords.in_urls(redaction.text(value)) if isinstance(value, str) else value
