@@ -17,7 +17,6 @@ from flask_branches.errors import BranchesError
 if TYPE_CHECKING:
     from flask_branches.rehearsal.report import Report
 
-"""A status above it is that of a process which a signal has ended."""
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(bytes|[kMGT]?B?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "bytes": 1, "kb": 2**10, "k": 2**10, "mb": 2**20, "m": 2**20}
 _UNITS |= {"gb": 2**30, "g": 2**30, "tb": 2**40, "t": 2**40}
@@ -94,7 +93,8 @@ def rehearse(
     undone; whether the models agree; whether the previous release still works. Nothing is done to the parent.
 
     The status is 0 where that is safe; 1 where a limit is passed, rows are lost, models and schema drift apart, or the
-    old tests fail; 2 where it could not be rehearsed, or a report not be written; 130 where it was interrupted.
+    old tests fail; 2 where it could not be rehearsed, or a report not be written; 130 where it was interrupted,
+    143 or 129 where that was by SIGTERM or SIGHUP.
     """
     from flask_branches.rehearsal import shown  # which brings Alembic
 

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _SIGNALLED = 128
+"""A shell's status for a program that a signal has ended is above it, by the signal's number."""
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class _Ended(SystemExit):
+    """What a signal ends a block by; a :class:`SystemExit` of others' code may have any status."""
 
 
 @contextmanager
@@ -53,7 +58,7 @@ def held(names: tuple[str, ...] = _ENDING) -> Iterator[list[int]]:
 
 def is_exit(error: BaseException) -> bool:
     """Whether an error is how :func:`raising` ends a block, and none of its own code's."""
-    return isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > _SIGNALLED
+    return isinstance(error, _Ended)
 
 
 def _in_main_thread() -> bool:
@@ -61,4 +66,4 @@ def _in_main_thread() -> bool:
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(_SIGNALLED + number)
+    raise _Ended(_SIGNALLED + number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -167,7 +168,6 @@ def test_a_report_that_cannot_be_written_takes_nothing_away(history: History, re
     [
         ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
         ("raise RuntimeError('odd\\nand more')", "RuntimeError: odd"),
-        ("raise SystemExit(0)", "SystemExit: 0"),
     ],
 )
 def test_code_that_cannot_be_loaded_is_two(history: History, rehearse: Run, where: str, code: str, said: str) -> None:
@@ -190,11 +190,16 @@ def test_code_that_is_none_is_two(history: History, rehearse: Run) -> None:
     assert "SyntaxError: " in rehearse(status=2).output
 
 
-def test_a_migration_that_leaves_is_two(history: History, rehearse: Run) -> None:
-    """Whatever status it has in mind, 0 too."""
-    history.add("raise SystemExit(0)")
+@pytest.mark.parametrize("where", ["env.py", "versions/r1.py", "in the migration"])
+@pytest.mark.parametrize("left", [0, 143, 255])
+def test_a_migration_that_leaves_is_two(history: History, rehearse: Run, where: str, left: int) -> None:
+    """Whatever status it has in mind, 0 and that of a signal too."""
+    code = f"raise SystemExit({left})"
+    history.add(code)
+    if where != "in the migration":
+        (history.folder / where).write_text(code)
 
-    assert "SystemExit: 0" in rehearse(status=2).output
+    assert f"SystemExit: {left}" in rehearse(status=2).output
     assert history.world.branches.list() == []
 
 
@@ -225,11 +230,18 @@ def test_an_interruption_is_what_a_shell_says_of_it(history: History, rehearse: 
     assert history.world.branches.list() == []
 
 
-def test_a_signal_keeps_its_status(history: History, rehearse: Run) -> None:
-    """As branches that last for a block make it of SIGTERM."""
-    history.add("raise SystemExit(143)")
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_keeps_its_status(history: History, rehearse: Run, name: str, status: int) -> None:
+    """As branches that last for a block make it of one that nobody else has a use for."""
+    number = getattr(signal, name)
+    history.add(f"import signal; signal.raise_signal(signal.{name})")
 
-    rehearse(status=143)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        rehearse(status=status)
+    finally:
+        signal.signal(number, before)
+
     assert history.world.branches.list() == []
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
+from tests.rehearsal.shown.reports import safe
 
-from flask_branches.rehearsal.hiding import reason, statement
+from flask_branches.redaction import Redaction
+from flask_branches.rehearsal.hiding import reason, redacted, statement
+from flask_branches.rehearsal.observed import Validation
+from flask_branches.rehearsal.report import Failure
 
 
 @pytest.mark.parametrize(
@@ -77,3 +83,21 @@ def test_what_others_raise_is_told_in_a_line() -> None:
     """With its kind."""
     assert reason(ValueError("odd\nand more")) == "ValueError: odd"
     assert reason(ValueError()) == "ValueError"
+    assert reason(ValueError("no postgresql://me:geheim@h/d")) == "ValueError: no postgresql://me:***@h/d"
+
+
+def test_what_others_have_written_in_a_report_has_no_password() -> None:
+    """Neither the branch's own, wherever it is said, nor that of another URL; names are as they are."""
+    text = "open-sesame at redis://:geheim@h"
+    report = replace(
+        safe(), application="open-sesame", not_shown=(text,), warnings=(text,), failure=Failure(text, statement=text)
+    )
+    checked = Validation("note", f"CHECK (a <> '{text}')", 1)
+    report = replace(report, revisions=(replace(report.revisions[0], title=text, validations=(checked,)),))
+
+    found = redacted(report, Redaction([sa.make_url("postgresql://me:open-sesame@h/d")]))
+
+    said = str(found.as_dict())
+    assert "geheim" not in said
+    assert said.count("*** at redis://:***@h") == str(report.as_dict()).count(text) == 6
+    assert found.application == "open-sesame"

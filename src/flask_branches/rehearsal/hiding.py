@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from flask_branches.backends.postgres_errors import said, sqlstate
-from flask_branches.redaction import HIDDEN
+from flask_branches.rehearsal import passwords
 
 if TYPE_CHECKING:
     from flask_branches.redaction import Redaction
 
 _Any = TypeVar("_Any")
 
-_DOUBLED = r"(?P<doubled>''[^'\s,;)][^']*'')"
-"""A text in a text."""
-_QUOTED = rf"(?:{_DOUBLED}|E'(?:[^'\\]|\\.|'')*'|(?:U&)?'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"
-_GAP = r"(?:\s|/\*.*?\*/|--[^\n]*\n)*"
-_PASSWORD = re.compile(rf"(\bpassword\"?{_GAP}=?{_GAP}){_QUOTED}", re.IGNORECASE | re.DOTALL)
-_TEXT = re.compile(r"'(?:[^']|'')*'")
-_IN_TEXT = re.compile(r"(\bpassword\s*=\s*)[^\s'&;]+|(://[^\s:/@']*:)[^\s/@']+(?=@)", re.IGNORECASE)
 _OF_DATA = "22"
 _WITHOUT_VALUES = {"22001", "22012"}
 """A text that is too long, a division by zero: their messages show no value."""
 _FREE = {"text", "statement", "error", "detail", "diff", "seen", "reasons", "warnings"}
+_FREE |= {"title", "constraint", "not_shown"}
 """Fields of a report that hold what others have written; the others are names and figures."""
 
 
 def statement(text: str) -> str:
     """A statement without the passwords that stand in its own text: a role's, and those of connections."""
-    text = _PASSWORD.sub(_unquoted, text)
-    return _TEXT.sub(lambda found: _IN_TEXT.sub(_hidden, found[0]), text)
+    return passwords.hidden(text)
 
 
 def reason(error: BaseException) -> str:
@@ -42,13 +34,13 @@ def reason(error: BaseException) -> str:
         state, kind = sqlstate(error), type(error.orig).__name__
         if state is not None and state.startswith(_OF_DATA) and state not in _WITHOUT_VALUES:
             return f"{kind} (SQLSTATE {state}), whose text may hold data: run the statement by hand to see it"
-        return f"{kind}: {said(error)}"
-    first = str(error).strip().split("\n")[0]
+        return f"{kind}: {passwords.in_urls(said(error))}"
+    first = passwords.in_urls(str(error).strip().split("\n")[0])
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def redacted(part: _Any, redaction: Redaction) -> _Any:
-    """A report, or a part of it, without the passwords of some URLs in what others have written."""
+    """A report, or a part of it, without passwords in what others have written: some URLs', and those in any URL."""
     if not is_dataclass(part) or isinstance(part, type):
         return part
     found = {}
@@ -67,13 +59,4 @@ def redacted(part: _Any, redaction: Redaction) -> _Any:
 def _texts(value: Any, redaction: Redaction) -> Any:  # noqa: ANN401  a text, several, or none
     if isinstance(value, tuple):
         return tuple(_texts(each, redaction) for each in value)
-    return redaction.text(value) if isinstance(value, str) else value
-
-
-def _unquoted(found: re.Match[str]) -> str:
-    quote = "''" if found["doubled"] else "'"
-    return f"{found[1]}{quote}{HIDDEN}{quote}"
-
-
-def _hidden(found: re.Match[str]) -> str:
-    return f"{found[1] or found[2]}{HIDDEN}"
+    return passwords.in_urls(redaction.text(value)) if isinstance(value, str) else value
