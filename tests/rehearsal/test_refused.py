@@ -96,6 +96,14 @@ def test_an_env_that_cannot_be_run_is_told(history: History, code: str) -> None:
     assert history.world.branches.list() == []
 
 
+def test_no_password_is_told_of_what_cannot_be_run(history: History) -> None:
+    """Others' errors may have whole URLs in them."""
+    (history.folder / "env.py").write_text("raise ValueError('cannot use postgresql://me:geheim@h/d')")
+
+    with pytest.raises(MigrationFailed, match=r"ValueError: cannot use postgresql://me:\*\*\*@h/d\."):
+        history.rehearse()
+
+
 @postgres_only
 def test_a_revision_table_that_may_not_be_read_is_told(role: str, history: History) -> None:
     """As the database says it."""

@@ -16,6 +16,7 @@ from alembic.util import CommandError
 from flask_branches import migrating, signals, urls
 from flask_branches.configured import engines_of
 from flask_branches.errors import BranchesError, MigrationFailed, NotSupported
+from flask_branches.rehearsal import passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -238,7 +239,7 @@ def _roll_back(connection: Connection) -> None:
 
 def _named(error: BaseException) -> str:
     """An error in one line, with its kind."""
-    said = str(getattr(error, "orig", error)).strip().split("\n")[0].rstrip(".")
+    said = passwords.in_urls(str(getattr(error, "orig", error)).strip().split("\n")[0].rstrip("."))
     return f"{type(getattr(error, 'orig', error)).__name__}: {said}" if said else type(error).__name__
 
 
