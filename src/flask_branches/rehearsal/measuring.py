@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flask_branches import schema
-from flask_branches.rehearsal import catalog, rows
+from flask_branches.rehearsal import catalog, rows, sessions
 from flask_branches.rehearsal.apart import apart
 from flask_branches.rehearsal.observed import Growth, Rows, Wal
 from flask_branches.rehearsal.telling import Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -57,6 +57,8 @@ class State:
     """Where the server's log is."""
     own_log: int | None
     """How much of it the migrating session has written; None where nobody tells."""
+    is_told: bool = False
+    """Whether marks tell of all that was written since the moment before."""
 
 
 class Meter:
@@ -76,19 +78,23 @@ class Meter:
         self.uncounted: dict[str, None] = {}
         """The tables that the database refused to count."""
         # Where nobody counts what is done to rows, no mark changes with them.
-        self._has_marks = connection.dialect.name == "postgresql" and self._setting("track_counts") == "on"
+        has_marks = connection.dialect.name == "postgresql" and self._setting("track_counts") == "on"
+        self._sessions = sessions.look(connection) if has_marks else None
+        self._own: set[int] = set()
         self.states = [self._state(connection, {})]
         self.contents: list[dict[str, rows.Content | None]] = []
         """What tables hold at each of these moments, as far as it can be read in reasonable time."""
         self.measured: list[Measured] = []
 
-    def begin(self, pid: int) -> None:
+    def begin(self, pid: int, observing: Iterable[int]) -> None:
         """Remember whose part of the log is to be told.
 
         Args:
             pid: the migrating session's number.
+            observing: the numbers of those that look at it.
         """
         self._pid = pid
+        self._own |= {pid_of(self.connection.connection.dbapi_connection), *observing}
         self.states[0] = replace(self.states[0], log=self._log(), own_log=self._own_log())
 
     def digest(self) -> None:
@@ -101,8 +107,7 @@ class Meter:
 
         Where its transaction goes on, its own session alone can see that; what is locked for it is left out.
         """
-        # A session that the migration has opened itself tells of what it did to rows when it likes.
-        before = self.states[-1] if not any(own for _, own in course.runs[-1].statements) else None
+        before = self.states[-1] if self._is_alone(course) else None
         if not course.in_transaction:
             _tell(course)
             self._note(self.connection, before)
@@ -114,12 +119,19 @@ class Meter:
             if observer is not None:
                 observer.ignore(observer.aside() - held)
 
+    def _is_alone(self, course: Course) -> bool:
+        """Whether nobody else can have written to rows: whatever is no session of ours tells of that when it likes."""
+        if self._sessions is None:
+            return False
+        before, self._sessions = self._sessions, sessions.look(self.connection)
+        return sessions.are_alone(self._own | {pid_of(course.driver)}, before, self._sessions)
+
     def written(self, at: int) -> set[str]:
         """The tables that the revision after a moment may have written to."""
         before, now = self.contents[at], self.contents[at + 1]
         held = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
-        if not self._has_marks:
-            return held | {name for name, each in now.items() if each is None}
+        if not self.states[at + 1].is_told:
+            held |= {name for name, each in now.items() if each is None}
         then, there = self.states[at].things, self.states[at + 1].things
         changed = [key for key, each in there.items() if each.mark and (key not in then or then[key].mark != each.mark)]
         return held | {things[key].name for key in changed for things in (then, there) if key in things}
@@ -134,7 +146,7 @@ class Meter:
         """
         before = self.states[-1]
         now = self._state(connection, known.things if known else {}, inside=inside)
-        self.states.append(now)
+        self.states.append(replace(now, is_told=known is not None))
         growth = tuple(sorted(_growth(before, now), key=lambda each: each.object))
         counts = tuple(sorted(_rows(before, now), key=lambda each: each.table))
         if self.contents:
@@ -163,7 +175,7 @@ class Meter:
 
     def _unchanged(self, before: Mapping[Key, Thing], now: Mapping[Key, Thing]) -> Iterator[tuple[Thing, Thing]]:
         """The tables whose rows are as they were, then and now."""
-        for key, each in now.items() if self._has_marks else ():
+        for key, each in now.items():
             if each.mark is not None and key in before and before[key].mark == each.mark:
                 yield before[key], each
 
