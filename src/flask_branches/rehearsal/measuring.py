@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask_branches import schema
-from flask_branches.rehearsal import catalog, rows, sessions
+from flask_branches.rehearsal import catalog, rows, sessions, states
 from flask_branches.rehearsal.apart import apart
-from flask_branches.rehearsal.observed import Growth, Rows, Wal
+from flask_branches.rehearsal.states import State, Thing
 from flask_branches.rehearsal.telling import Measured
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flask_branches.rehearsal.catalog import Catalog
     from flask_branches.rehearsal.course import Course
-    from flask_branches.rehearsal.rows import Counted
+    from flask_branches.rehearsal.states import Key
 
 _KNOWS_ITS_WAL = 18
 """From this version on a backend is told how much of the log is its own."""
@@ -27,38 +27,7 @@ _COLUMNS = (
     "SELECT attrelid, attnum, quote_ident(attname) FROM pg_attribute"
     " WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped"
 )
-
-
-Key = int | str
-"""What a table is known by: a number that no rename changes, and where there is none its name."""
-
-
-@dataclass(frozen=True)
-class Thing:
-    """A table or an index at one moment."""
-
-    name: str
-    kind: str
-    size: int | None = None
-    """Bytes; None where the database does not say."""
-    rows: Counted | None = None
-    columns: Mapping[Key, str] = field(default_factory=dict)
-    mark: tuple[object, ...] | None = None
-    """Another one whenever its rows have changed; None where nobody tells."""
-
-
-@dataclass(frozen=True)
-class State:
-    """A database at one moment."""
-
-    schema: str
-    things: Mapping[Key, Thing]
-    log: int
-    """Where the server's log is."""
-    own_log: int | None
-    """How much of it the migrating session has written; None where nobody tells."""
-    is_told: bool = False
-    """Whether marks tell of all that was written since the moment before."""
+_LABELS = "SELECT oid::bigint, enumlabel FROM pg_enum"
 
 
 class Meter:
@@ -147,13 +116,14 @@ class Meter:
         before = self.states[-1]
         now = self._state(connection, known.things if known else {}, inside=inside)
         self.states.append(replace(now, is_told=known is not None))
-        growth = tuple(sorted(_growth(before, now), key=lambda each: each.object))
-        counts = tuple(sorted(_rows(before, now), key=lambda each: each.table))
+        growth = tuple(sorted(states.growth(before, now), key=lambda each: each.object))
+        counts = tuple(sorted(states.rows(before, now), key=lambda each: each.table))
         if self.contents:
             pairs = self._unchanged(known.things if known else {}, now.things)
-            same = {each.name for old, each in pairs if old.columns == each.columns}
+            renamed = states.are_renamed(before, now)
+            same = {each.name for old, each in pairs if old.columns == each.columns and not renamed}
             self._digest_again(connection, same, inside=inside)
-        self.measured.append(Measured(_wal(before, now), growth, counts))
+        self.measured.append(Measured(states.wal(before, now), growth, counts))
 
     def _digest_again(self, connection: Connection, same: Collection[str], *, inside: bool) -> None:
         """Read what the latest revision has written to; the rest is as it was."""
@@ -171,7 +141,8 @@ class Meter:
             things = {key: replace(each, rows=counted.get(each.name)) for key, each in things.items()}
             if connection.dialect.name == "postgresql" and not inside:
                 connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")  # what was read is not the migration's
-        return State(schema.dump(connection), things, self._log(), None if inside else self._own_log())
+        own_log = None if inside else self._own_log()
+        return State(schema.dump(connection), things, self._log(), own_log, _labels(connection))
 
     def _unchanged(self, before: Mapping[Key, Thing], now: Mapping[Key, Thing]) -> Iterator[tuple[Thing, Thing]]:
         """The tables whose rows are as they were, then and now."""
@@ -194,13 +165,6 @@ class Meter:
 
     def _number(self, query: str) -> int:
         return int(self.connection.exec_driver_sql(query).scalar_one())
-
-
-def _wal(before: State, now: State) -> Wal | None:
-    """By the session's own part where both moments have it; inside a transaction nobody is told."""
-    if before.own_log is not None and now.own_log is not None:
-        return Wal(now.own_log - before.own_log, of_server=False)
-    return Wal(now.log - before.log, of_server=True) if before.log and now.log else None
 
 
 def version_of(connection: Connection) -> int:
@@ -241,6 +205,11 @@ def _of_postgres(connection: Connection, hidden: str) -> dict[Key, Thing]:
     }
 
 
+def _labels(connection: Connection) -> dict[int, str]:
+    is_postgres = connection.dialect.name == "postgresql"
+    return dict(map(tuple, connection.exec_driver_sql(_LABELS))) if is_postgres else {}
+
+
 def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tuple[object, ...]]:
     """By table; the rows of a partitioned one are in its partitions, and what changes those changes it."""
     found: dict[int, tuple[object, ...]] = {}
@@ -262,35 +231,3 @@ def _of_sqlite(connection: Connection, hidden: str) -> dict[Key, Thing]:
         table: Thing(table, "table", columns={name: name for name in names})
         for table, names in rows.columns(connection, hidden).items()
     }
-
-
-def _growth(before: State, now: State) -> Iterator[Growth]:
-    for key in before.things.keys() | now.things.keys():
-        old, new = before.things.get(key), now.things.get(key)
-        there = new or old
-        size, became = (each.size if each is not None else None for each in (old, new))
-        if there is not None and size != became:
-            yield Growth(there.name, there.kind, size, became)
-
-
-def _rows(before: State, now: State) -> Iterator[Rows]:
-    for key in before.things.keys() | now.things.keys():
-        old, new = before.things.get(key), now.things.get(key)
-        there = new or old
-        if there is None:
-            continue
-        counted = [each.rows for each in (old, new) if each is not None and each.rows is not None]
-        if old and new and (old.rows is None) != (new.rows is None):
-            continue  # it has become a partition, or is none any more: its rows are another table's
-        had, has = (each.rows.rows if each is not None and each.rows is not None else None for each in (old, new))
-        gone = _gone(old, new) if had and old is not None and new is not None else ()
-        if had != has or gone:
-            yield Rows((old or there).name, had, has, all(each.exact for each in counted), gone)
-
-
-def _gone(old: Thing, new: Thing) -> tuple[str, ...]:
-    """Columns that are not there any more; where a name is all there is, as many new ones may be the same, renamed."""
-    gone = [name for key, name in old.columns.items() if key not in new.columns]
-    if any(isinstance(key, str) for key in old.columns) and len(new.columns) >= len(old.columns):
-        return ()
-    return tuple(sorted(gone))
