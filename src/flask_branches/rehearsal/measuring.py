@@ -53,7 +53,8 @@ class Meter:
         self.states = [self._state(connection, {})]
         self.contents: list[dict[str, rows.Content | None]] = []
         """What tables hold at each of these moments, as far as it can be read in reasonable time."""
-        self.measured: list[Measured] = []
+        self.measured: dict[Course, list[Measured]] = {}
+        """What was seen of each revision; there are several courses where ``env.py`` comes here several times."""
 
     def begin(self, pid: int, observing: Iterable[int]) -> None:
         """Remember whose part of the log is to be told.
@@ -64,7 +65,7 @@ class Meter:
         """
         self._pid = pid
         self._own |= {pid_of(self.connection.connection.dbapi_connection), *observing}
-        self.states[0] = replace(self.states[0], log=self._log(), own_log=self._own_log())
+        self.states[-1] = replace(self.states[-1], log=self._log(), own_log=self._own_log())
 
     def digest(self) -> None:
         """Remember what tables hold, to see what the way back does not bring back."""
@@ -79,12 +80,12 @@ class Meter:
         before = self.states[-1] if self._is_alone(course) else None
         if not course.in_transaction:
             _tell(course)
-            self._note(self.connection, before)
+            self._note(course, self.connection, before)
             return
         observer = course.observer
         held = observer.aside() if observer is not None else set()
         with apart(course.connection, inside=True):
-            self._note(course.connection, before, inside=True)
+            self._note(course, course.connection, before, inside=True)
             if observer is not None:
                 observer.ignore(observer.aside() - held)
 
@@ -105,10 +106,11 @@ class Meter:
         changed = [key for key, each in there.items() if each.mark and (key not in then or then[key].mark != each.mark)]
         return held | {things[key].name for key in changed for things in (then, there) if key in things}
 
-    def _note(self, connection: Connection, known: State | None, *, inside: bool = False) -> None:
+    def _note(self, course: Course, connection: Connection, known: State | None, *, inside: bool = False) -> None:
         """Note down what there is now.
 
         Args:
+            course: whose revision has left it so.
             connection: by which it is seen.
             known: what there was before, where marks tell whether that has changed.
             inside: whether it is the migration's own, in its transaction.
@@ -123,7 +125,7 @@ class Meter:
             renamed = states.are_renamed(before, now)
             same = {each.name for old, each in pairs if old.columns == each.columns and not renamed}
             self._digest_again(connection, same, inside=inside)
-        self.measured.append(Measured(states.wal(before, now), growth, counts))
+        self.measured.setdefault(course, []).append(Measured(states.wal(before, now), growth, counts))
 
     def _digest_again(self, connection: Connection, same: Collection[str], *, inside: bool) -> None:
         """Read what the latest revision has written to; the rest is as it was."""
