@@ -74,6 +74,28 @@ def test_revisions_of_one_transaction_are_undone_one_by_one(make_history: Callab
     assert "its downgrade changes nothing" in report.revisions[1].undo.detail
 
 
+@pytest.mark.skipif(SQLITE, reason="enums are Postgres'")
+@pytest.mark.parametrize("per_migration", [True, False])
+def test_the_value_of_an_enum_that_is_renamed_is_no_loss_of_another_revision(
+    make_history: Callable[..., History], *, per_migration: bool
+) -> None:
+    """Rows have another text without being written to; the next revision finds them so."""
+    history = make_history(per_migration=per_migration)
+    history.run("CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE day (id int, mood mood)")
+    history.run("INSERT INTO day VALUES (1, 'sad'), (2, 'happy')")
+    rename = "op.execute(\"ALTER TYPE mood RENAME VALUE '{}' TO '{}'\")"
+    history.add(rename.format("sad", "blue"), rename.format("blue", "sad"))
+    history.add(ADD.replace("note", "day"), DROP.replace("note", "day"))
+    history.add(rename.format("happy", "glad"), "pass")
+
+    report = history.rehearse(undo=True)
+    assert [each.undo.state for each in report.revisions] == ["not tried", "not tried", "differs"]
+    assert report.revisions[2].undo.lost == ("public.day.mood: values have changed",)
+
+    report = history.rehearse(undo=True, to="r2")
+    assert [(each.undo.state, each.undo.lost) for each in report.revisions] == [("same", ()), ("same", ())]
+
+
 @pytest.mark.parametrize("behind", [None, "second"])
 def test_databases_at_different_revisions_are_undone_each_to_its_own(
     make_history: Callable[..., History], behind: str | None

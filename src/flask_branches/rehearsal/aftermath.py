@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +22,7 @@ from flask_branches.rehearsal.report import Failure
 from flask_branches.rehearsal.undoing import round_trip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from alembic.script import Script
 
@@ -103,6 +104,12 @@ class Aftermath:
         """
         if not self._plan.undo or not report.revisions or report.failure is not None:
             return report
+        if again := _visited_again(key for key, _ in self._migrations.visits):
+            text = (
+                f"The way back: env.py goes to {' and '.join(again)} more than once, as for tenants with schemas, and "
+                "what is undone for one of them cannot be told from the others."
+            )
+            return replace(report, not_shown=(*report.not_shown, text))
         try:
             with self._finishing():
                 began_at = self._migrations.current()
@@ -168,6 +175,14 @@ def _warned(report: Report, *texts: str) -> Report:
 
 def _not_looked_at(report: Report, error: Unfinished) -> Report:
     return _warned(report, f"What the previous release's tests left behind was not looked at: {error}.")
+
+
+def _visited_again(keys: Iterable[str | None]) -> list[str]:
+    return [
+        "the default database" if key is None else f"the database {key!r}"
+        for key, times in Counter(keys).items()
+        if times > 1
+    ]
 
 
 def _ran(revisions: Sequence[Revision]) -> dict[str | None, list[str]]:

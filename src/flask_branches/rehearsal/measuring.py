@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask_branches import schema
-from flask_branches.rehearsal import catalog, rows
+from flask_branches.rehearsal import catalog, rows, sessions, states
 from flask_branches.rehearsal.apart import apart
-from flask_branches.rehearsal.observed import Growth, Rows, Wal
+from flask_branches.rehearsal.states import State, Thing
 from flask_branches.rehearsal.telling import Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
     from flask_branches.rehearsal.catalog import Catalog
     from flask_branches.rehearsal.course import Course
-    from flask_branches.rehearsal.rows import Counted
+    from flask_branches.rehearsal.states import Key
 
 _KNOWS_ITS_WAL = 18
 """From this version on a backend is told how much of the log is its own."""
@@ -27,36 +27,7 @@ _COLUMNS = (
     "SELECT attrelid, attnum, quote_ident(attname) FROM pg_attribute"
     " WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped"
 )
-
-
-Key = int | str
-"""What a table is known by: a number that no rename changes, and where there is none its name."""
-
-
-@dataclass(frozen=True)
-class Thing:
-    """A table or an index at one moment."""
-
-    name: str
-    kind: str
-    size: int | None = None
-    """Bytes; None where the database does not say."""
-    rows: Counted | None = None
-    columns: Mapping[Key, str] = field(default_factory=dict)
-    mark: tuple[object, ...] | None = None
-    """Another one whenever its rows have changed; None where nobody tells."""
-
-
-@dataclass(frozen=True)
-class State:
-    """A database at one moment."""
-
-    schema: str
-    things: Mapping[Key, Thing]
-    log: int
-    """Where the server's log is."""
-    own_log: int | None
-    """How much of it the migrating session has written; None where nobody tells."""
+_LABELS = "SELECT oid::bigint, enumlabel FROM pg_enum"
 
 
 class Meter:
@@ -76,20 +47,25 @@ class Meter:
         self.uncounted: dict[str, None] = {}
         """The tables that the database refused to count."""
         # Where nobody counts what is done to rows, no mark changes with them.
-        self._has_marks = connection.dialect.name == "postgresql" and self._setting("track_counts") == "on"
+        has_marks = connection.dialect.name == "postgresql" and self._setting("track_counts") == "on"
+        self._sessions = sessions.look(connection) if has_marks else None
+        self._own: set[int] = set()
         self.states = [self._state(connection, {})]
         self.contents: list[dict[str, rows.Content | None]] = []
         """What tables hold at each of these moments, as far as it can be read in reasonable time."""
-        self.measured: list[Measured] = []
+        self.measured: dict[Course, list[Measured]] = {}
+        """What was seen of each revision; there are several courses where ``env.py`` comes here several times."""
 
-    def begin(self, pid: int) -> None:
+    def begin(self, pid: int, observing: Iterable[int]) -> None:
         """Remember whose part of the log is to be told.
 
         Args:
             pid: the migrating session's number.
+            observing: the numbers of those that look at it.
         """
         self._pid = pid
-        self.states[0] = replace(self.states[0], log=self._log(), own_log=self._own_log())
+        self._own |= {pid_of(self.connection.connection.dbapi_connection), *observing}
+        self.states[-1] = replace(self.states[-1], log=self._log(), own_log=self._own_log())
 
     def digest(self) -> None:
         """Remember what tables hold, to see what the way back does not bring back."""
@@ -101,47 +77,55 @@ class Meter:
 
         Where its transaction goes on, its own session alone can see that; what is locked for it is left out.
         """
-        # A session that the migration has opened itself tells of what it did to rows when it likes.
-        before = self.states[-1] if not any(own for _, own in course.runs[-1].statements) else None
+        before = self.states[-1] if self._is_alone(course) else None
         if not course.in_transaction:
             _tell(course)
-            self._note(self.connection, before)
+            self._note(course, self.connection, before)
             return
         observer = course.observer
         held = observer.aside() if observer is not None else set()
         with apart(course.connection, inside=True):
-            self._note(course.connection, before, inside=True)
+            self._note(course, course.connection, before, inside=True)
             if observer is not None:
                 observer.ignore(observer.aside() - held)
+
+    def _is_alone(self, course: Course) -> bool:
+        """Whether nobody else can have written to rows: whatever is no session of ours tells of that when it likes."""
+        if self._sessions is None:
+            return False
+        before, self._sessions = self._sessions, sessions.look(self.connection)
+        return sessions.are_alone(self._own | {pid_of(course.driver)}, before, self._sessions)
 
     def written(self, at: int) -> set[str]:
         """The tables that the revision after a moment may have written to."""
         before, now = self.contents[at], self.contents[at + 1]
         held = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
-        if not self._has_marks:
-            return held | {name for name, each in now.items() if each is None}
+        if not self.states[at + 1].is_told:
+            held |= {name for name, each in now.items() if each is None}
         then, there = self.states[at].things, self.states[at + 1].things
         changed = [key for key, each in there.items() if each.mark and (key not in then or then[key].mark != each.mark)]
         return held | {things[key].name for key in changed for things in (then, there) if key in things}
 
-    def _note(self, connection: Connection, known: State | None, *, inside: bool = False) -> None:
+    def _note(self, course: Course, connection: Connection, known: State | None, *, inside: bool = False) -> None:
         """Note down what there is now.
 
         Args:
+            course: whose revision has left it so.
             connection: by which it is seen.
             known: what there was before, where marks tell whether that has changed.
             inside: whether it is the migration's own, in its transaction.
         """
         before = self.states[-1]
         now = self._state(connection, known.things if known else {}, inside=inside)
-        self.states.append(now)
-        growth = tuple(sorted(_growth(before, now), key=lambda each: each.object))
-        counts = tuple(sorted(_rows(before, now), key=lambda each: each.table))
+        self.states.append(replace(now, is_told=known is not None))
+        growth = tuple(sorted(states.growth(before, now), key=lambda each: each.object))
+        counts = tuple(sorted(states.rows(before, now), key=lambda each: each.table))
         if self.contents:
             pairs = self._unchanged(known.things if known else {}, now.things)
-            same = {each.name for old, each in pairs if old.columns == each.columns}
+            renamed = states.are_renamed(before, now)
+            same = {each.name for old, each in pairs if old.columns == each.columns and not renamed}
             self._digest_again(connection, same, inside=inside)
-        self.measured.append(Measured(_wal(before, now), growth, counts))
+        self.measured.setdefault(course, []).append(Measured(states.wal(before, now), growth, counts))
 
     def _digest_again(self, connection: Connection, same: Collection[str], *, inside: bool) -> None:
         """Read what the latest revision has written to; the rest is as it was."""
@@ -159,11 +143,12 @@ class Meter:
             things = {key: replace(each, rows=counted.get(each.name)) for key, each in things.items()}
             if connection.dialect.name == "postgresql" and not inside:
                 connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")  # what was read is not the migration's
-        return State(schema.dump(connection), things, self._log(), None if inside else self._own_log())
+        own_log = None if inside else self._own_log()
+        return State(schema.dump(connection), things, self._log(), own_log, _labels(connection))
 
     def _unchanged(self, before: Mapping[Key, Thing], now: Mapping[Key, Thing]) -> Iterator[tuple[Thing, Thing]]:
         """The tables whose rows are as they were, then and now."""
-        for key, each in now.items() if self._has_marks else ():
+        for key, each in now.items():
             if each.mark is not None and key in before and before[key].mark == each.mark:
                 yield before[key], each
 
@@ -182,13 +167,6 @@ class Meter:
 
     def _number(self, query: str) -> int:
         return int(self.connection.exec_driver_sql(query).scalar_one())
-
-
-def _wal(before: State, now: State) -> Wal | None:
-    """By the session's own part where both moments have it; inside a transaction nobody is told."""
-    if before.own_log is not None and now.own_log is not None:
-        return Wal(now.own_log - before.own_log, of_server=False)
-    return Wal(now.log - before.log, of_server=True) if before.log and now.log else None
 
 
 def version_of(connection: Connection) -> int:
@@ -229,6 +207,11 @@ def _of_postgres(connection: Connection, hidden: str) -> dict[Key, Thing]:
     }
 
 
+def _labels(connection: Connection) -> dict[int, str]:
+    is_postgres = connection.dialect.name == "postgresql"
+    return dict(map(tuple, connection.exec_driver_sql(_LABELS))) if is_postgres else {}
+
+
 def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tuple[object, ...]]:
     """By table; the rows of a partitioned one are in its partitions, and what changes those changes it."""
     found: dict[int, tuple[object, ...]] = {}
@@ -250,35 +233,3 @@ def _of_sqlite(connection: Connection, hidden: str) -> dict[Key, Thing]:
         table: Thing(table, "table", columns={name: name for name in names})
         for table, names in rows.columns(connection, hidden).items()
     }
-
-
-def _growth(before: State, now: State) -> Iterator[Growth]:
-    for key in before.things.keys() | now.things.keys():
-        old, new = before.things.get(key), now.things.get(key)
-        there = new or old
-        size, became = (each.size if each is not None else None for each in (old, new))
-        if there is not None and size != became:
-            yield Growth(there.name, there.kind, size, became)
-
-
-def _rows(before: State, now: State) -> Iterator[Rows]:
-    for key in before.things.keys() | now.things.keys():
-        old, new = before.things.get(key), now.things.get(key)
-        there = new or old
-        if there is None:
-            continue
-        counted = [each.rows for each in (old, new) if each is not None and each.rows is not None]
-        if old and new and (old.rows is None) != (new.rows is None):
-            continue  # it has become a partition, or is none any more: its rows are another table's
-        had, has = (each.rows.rows if each is not None and each.rows is not None else None for each in (old, new))
-        gone = _gone(old, new) if had and old is not None and new is not None else ()
-        if had != has or gone:
-            yield Rows((old or there).name, had, has, all(each.exact for each in counted), gone)
-
-
-def _gone(old: Thing, new: Thing) -> tuple[str, ...]:
-    """Columns that are not there any more; where a name is all there is, as many new ones may be the same, renamed."""
-    gone = [name for key, name in old.columns.items() if key not in new.columns]
-    if any(isinstance(key, str) for key in old.columns) and len(new.columns) >= len(old.columns):
-        return ()
-    return tuple(sorted(gone))

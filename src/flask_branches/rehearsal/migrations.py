@@ -63,17 +63,23 @@ class Migrations:
         self.folder = folder
         self.version_table = "alembic_version"
         """Where Alembic notes down the revision; an ``env.py`` may call it otherwise, as :meth:`current` finds out."""
+        self.visits: list[tuple[str | None, Heads]] = []
+        """Where ``env.py`` was, as :meth:`current` finds out: in one database several times, where each tenant has a
+        schema there."""
 
     def current(self) -> dict[str | None, Heads]:
-        """The revisions that each database is at, by bind key.
+        """The revisions that each database is at, by bind key; of all its schemas where it has several.
 
         Raises:
             MigrationFailed: where the application's ``env.py`` cannot be run, or cannot read what it needs.
         """
         found: dict[str | None, Heads] = {}
+        self.visits = []
 
         def look(heads: Heads, context: MigrationContext) -> None:
-            found[self.key_of(context)] = heads
+            key = self.key_of(context)
+            self.visits.append((key, heads))
+            found[key] = tuple(dict.fromkeys((*found.get(key, ()), *heads)))
             self.version_table = context.version_table
 
         try:

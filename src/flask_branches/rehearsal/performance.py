@@ -91,12 +91,13 @@ class Performance:
     def _observe(self, course: Course) -> None:
         if course.connection.dialect.name != "postgresql":
             return
-        self.meters[course.key].begin(pid_of(course.driver))
-        looking = self.grounds.connect(course.key)
+        looking, probing = (self.grounds.connect(course.key) for _ in range(2))
+        observing = [pid_of(each.connection.dbapi_connection) for each in (looking, probing)]
+        self.meters[course.key].begin(pid_of(course.driver), observing)
         cursor = looking.connection.cursor()
         looks = Looks(cursor, self.migrations.version_table)
         activity = Activity()
-        prober = Prober(self.grounds.connect(course.key), self.clock)
+        prober = Prober(probing, self.clock)
         observer = Observer(
             looking,
             pid_of(course.driver),

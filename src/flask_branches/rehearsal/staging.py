@@ -134,7 +134,7 @@ def _branch(
 def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str) -> Report:
     started, deadline = datetime.now(UTC), Deadline(plan.timeout)
     current = _current(migrations, grounds, deadline)
-    pending = {key: migrations.pending(heads, plan.to) for key, heads in current.items()}
+    pending = [migrations.pending(heads, plan.to) for _, heads in migrations.visits]
     at = tuple(dict.fromkeys(each for heads in current.values() for each in heads))
     performance = Performance(migrations, grounds, deadline=deadline, counts=plan.counts, undo=plan.undo)
     performance.run(plan.to)
@@ -148,7 +148,7 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
         started_at=started.replace(microsecond=0),
         took=performance.took,
         current=at,
-        target=tuple(dict.fromkeys(step.revision.revision for steps in pending.values() for step in steps[-1:])) or at,
+        target=tuple(dict.fromkeys(step.revision.revision for steps in pending for step in steps[-1:])) or at,
         limits=plan.limits,
         verdict="safe",
         reasons=(),
@@ -160,7 +160,7 @@ def _rehearsed(plan: Plan, migrations: Migrations, grounds: Grounds, parent: str
         report = _nothing_pending(report)
         after = aftermath.Aftermath(plan, performance, deadline)
         report = after.with_old_tests(after.with_drift(report))
-        scripts = {step.revision.revision: step.revision for steps in pending.values() for step in steps}
+        scripts = {step.revision.revision: step.revision for steps in pending for step in steps}
         report = after.with_undo(report, scripts)
     report = replace(report, advice=advise(report))
     verdict, reasons = judged(report)
@@ -194,7 +194,9 @@ def _nothing_pending(report: Report) -> Report:
 def _watched(report: Report, performance: Performance) -> Report:
     courses = performance.watch.courses
     revisions = [
-        each for course in courses for each in telling.revisions(course, performance.meters[course.key].measured)
+        each
+        for course in courses
+        for each in telling.revisions(course, performance.meters[course.key].measured.get(course, ()))
     ]
     revisions.sort(key=lambda each: each.span.began)
     locks = [lock for each in revisions for lock in each.locks]

@@ -1,0 +1,95 @@
+"""A database at one moment, and in what two moments differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flask_branches.rehearsal.observed import Growth, Rows, Wal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from flask_branches.rehearsal.rows import Counted
+
+Key = int | str
+"""What a table is known by: a number that no rename changes, and where there is none its name."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A table or an index at one moment."""
+
+    name: str
+    kind: str
+    size: int | None = None
+    """Bytes; None where the database does not say."""
+    rows: Counted | None = None
+    columns: Mapping[Key, str] = field(default_factory=dict)
+    mark: tuple[object, ...] | None = None
+    """Another one whenever its rows have changed; None where nobody tells."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A database at one moment."""
+
+    schema: str
+    things: Mapping[Key, Thing]
+    log: int
+    """Where the server's log is."""
+    own_log: int | None
+    """How much of it the migrating session has written; None where nobody tells."""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """What the values of enums are called: a row that nobody writes to has another text where one is renamed."""
+    is_told: bool = False
+    """Whether marks tell of all that was written since the moment before."""
+
+
+def wal(before: State, now: State) -> Wal | None:
+    """How much of the log was written, by the session's own part where both moments have it.
+
+    Inside a transaction nobody is told.
+    """
+    if before.own_log is not None and now.own_log is not None:
+        return Wal(now.own_log - before.own_log, of_server=False)
+    return Wal(now.log - before.log, of_server=True) if before.log and now.log else None
+
+
+def are_renamed(before: State, now: State) -> bool:
+    """Whether a value of an enum has another name."""
+    return any(now.labels.get(value, label) != label for value, label in before.labels.items())
+
+
+def growth(before: State, now: State) -> Iterator[Growth]:
+    """What has another size."""
+    for key in before.things.keys() | now.things.keys():
+        old, new = before.things.get(key), now.things.get(key)
+        there = new or old
+        size, became = (each.size if each is not None else None for each in (old, new))
+        if there is not None and size != became:
+            yield Growth(there.name, there.kind, size, became)
+
+
+def rows(before: State, now: State) -> Iterator[Rows]:
+    """Which tables have more rows or fewer, or fewer columns of some."""
+    for key in before.things.keys() | now.things.keys():
+        old, new = before.things.get(key), now.things.get(key)
+        there = new or old
+        if there is None:
+            continue
+        counted = [each.rows for each in (old, new) if each is not None and each.rows is not None]
+        if old and new and (old.rows is None) != (new.rows is None):
+            continue  # it has become a partition, or is none any more: its rows are another table's
+        had, has = (each.rows.rows if each is not None and each.rows is not None else None for each in (old, new))
+        gone = _gone(old, new) if had and old is not None and new is not None else ()
+        if had != has or gone:
+            yield Rows((old or there).name, had, has, all(each.exact for each in counted), gone)
+
+
+def _gone(old: Thing, new: Thing) -> tuple[str, ...]:
+    """Columns that are not there any more; where a name is all there is, as many new ones may be the same, renamed."""
+    gone = [name for key, name in old.columns.items() if key not in new.columns]
+    if any(isinstance(key, str) for key in old.columns) and len(new.columns) >= len(old.columns):
+        return ()
+    return tuple(sorted(gone))
