@@ -26,6 +26,13 @@ DIFF = "--- main\n+++ preview/pr-12\n@@ -1 +1,2 @@\n table questions\n+  column 
 LONGEST = 65_536
 PAGE = 100
 TOKEN = "a-token-of-github-s"
+VARIABLES = {
+    "GITHUB_REPOSITORY": "o/r",
+    "GITHUB_RUN_ID": "34",
+    "GITHUB_SERVER_URL": "https://github.example",
+    "GITHUB_TOKEN": TOKEN,
+    "HEAD_SHA": "0123456789abcdef",
+}
 
 Answer = tuple[int, Any, str | None]
 
@@ -105,14 +112,7 @@ def show(github: GitHub, tmp_path: Path) -> Iterator[Callable[..., str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    variables = {
-        "GITHUB_API_URL": f"http://127.0.0.1:{server.server_port}/api/v3",
-        "GITHUB_REPOSITORY": "o/r",
-        "GITHUB_RUN_ID": "34",
-        "GITHUB_SERVER_URL": "https://github.example",
-        "GITHUB_TOKEN": TOKEN,
-        "HEAD_SHA": "0123456789abcdef",
-    }
+    variables = {**VARIABLES, "GITHUB_API_URL": f"http://127.0.0.1:{server.server_port}/api/v3"}
 
     def show(diff: str | None, status: int = 0, rehearsal: str | None = "") -> str:
         for name, text in (("schema.diff", diff), ("rehearsal.md", rehearsal)):

@@ -90,6 +90,26 @@ def add_column(began: float = 4) -> Revision:
     )
 
 
+def _retyping(sent: Span, indexes: Span, tag: Span) -> tuple[Statement, ...]:
+    return (
+        statement(
+            "ALTER TABLE note ALTER COLUMN price TYPE NUMERIC(12, 2)",
+            sent.began,
+            sent.ended,
+            2,
+            effects=("rewrites public.note",),
+        ),
+        statement("CREATE UNIQUE INDEX ix_note_slug ON note (slug)", indexes.began, indexes.ended, 2),
+        statement(
+            "ALTER TABLE tag ADD CONSTRAINT fk_tag_note FOREIGN KEY(note_id) REFERENCES note (id)",
+            tag.began,
+            tag.ended,
+            2,
+            effects=("reads 240,000 rows of public.tag",),
+        ),
+    )
+
+
 def retype() -> Revision:
     began = 20.0
     held, sent = Span(22, 12_446), Span(22, 12_440)
@@ -102,23 +122,7 @@ def retype() -> Revision:
         database=None,
         span=Span(began, 16_310),
         transactions=(2,),
-        statements=(
-            statement(
-                "ALTER TABLE note ALTER COLUMN price TYPE NUMERIC(12, 2)",
-                sent.began,
-                sent.ended,
-                2,
-                effects=("rewrites public.note",),
-            ),
-            statement("CREATE UNIQUE INDEX ix_note_slug ON note (slug)", indexes.began, indexes.ended, 2),
-            statement(
-                "ALTER TABLE tag ADD CONSTRAINT fk_tag_note FOREIGN KEY(note_id) REFERENCES note (id)",
-                tag.began,
-                tag.ended,
-                2,
-                effects=("reads 240,000 rows of public.tag",),
-            ),
-        ),
+        statements=_retyping(sent, indexes, tag),
         locks=(
             exclusive(NOTE, Span(22, 16_305)),
             lock(NOTE, "SHARE", "writes", Span(12_440, 16_305), object="public.ix_note_slug", kind="index"),
