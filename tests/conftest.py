@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,6 @@ from questions.extensions import branches, db
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import sqlalchemy as sa
     from flask import Flask
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOKEN = "a-token-for-tests"
 
+_MEASURED = Path(__file__).parent / "questions"
 _CLASSES: dict[str, type[Config]] = {"sqlite": SQLiteConfig, "postgres": PostgresConfig, "neon": NeonConfig}
 
 
@@ -36,6 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not any(os.environ.get(name) or written.get(name) for name in ("DATABASE_URL", "BRANCHES_URL")):
         for name in [name for name in os.environ if name.startswith("PG")]:
             del os.environ[name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where `--cov` names nothing, the service is measured by its own tests alone: others take longer by it."""
+    if config.getoption("cov_source", None) == [True]:
+        for item in items:
+            if not item.path.is_relative_to(_MEASURED):
+                item.add_marker("no_cover")
 
 
 def pytest_collection_finish() -> None:
