@@ -34,8 +34,8 @@ def apart(app: Flask, check: Callable[[], None] = lambda: None) -> Iterator[None
         check: called when one has come to its end, in the caller's context; what it raises reaches the caller.
     """
     wsgi_app, runner_class = app.wsgi_app, app.test_cli_runner_class
-    # Flask documents this as the way to put a layer around an application; to mypy `wsgi_app` is a method.
-    app.wsgi_app = _apart(wsgi_app, check)  # type: ignore[method-assign,assignment]
+    # Flask documents this as the way to put a layer around an application.
+    app.wsgi_app = _apart(wsgi_app, check)  # type: ignore[method-assign,assignment]  # to mypy it is a method
     app.test_cli_runner_class = _runner_class(runner_class or FlaskCliRunner, check)
     try:
         with ExitStack() as undo:

@@ -46,7 +46,7 @@ def migrate(app: Flask, branch: Branch, root: Path | None = None) -> None:
                 app.extensions["sqlalchemy"].create_all()
     except MigrationFailed:
         raise
-    except Exception as error:  # migrations are others' code, and may raise anything
+    except Exception as error:  # migrations are others' code, and may raise anything; raised again as theirs
         said = str(getattr(error, "orig", error)).strip().split("\n")[0]
         raise MigrationFailed(
             f"The schema could not be brought into the branch {branch.name!r}: {type(error).__name__}: {said}"

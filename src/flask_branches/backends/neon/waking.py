@@ -51,7 +51,7 @@ def await_answer(url: sa.URL, connect_args: Mapping[str, Any], patience: float) 
                 raise
         # Nobody tells when a compute is there. Not by stamina: where an application's tests switch its repeats off, a
         # cold start has to be waited out nevertheless.
-        time.sleep(pause)
+        time.sleep(pause)  # until the next attempt: to connect is the only way to know
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
