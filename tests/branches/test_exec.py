@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     MakeWorld = Callable[..., World]
     Start = Callable[..., Program]
+    Until = Callable[[Callable[[], Any]], Any]
 
 _FLASK = ("-m", "flask", "--app", "notes", "branches", "exec")
 # They wait for signals that they keep back: one that comes right before a handler's caller sleeps would be missed.
@@ -234,7 +235,7 @@ def _until(terminal: Any, word: bytes) -> bytes:
     return found
 
 
-def test_what_a_killed_exec_leaves_is_pruned_at_once(one: World, start: Start) -> None:
+def test_what_a_killed_exec_leaves_is_pruned_at_once(one: World, start: Start, until: Until) -> None:
     """The command goes on without it, and nobody deletes its branch before somebody prunes."""
     process = start(one, *_FLASK, "mine", "--", "sh", "-c", "echo ready; cat")
     process.says("ready")
@@ -243,7 +244,9 @@ def test_what_a_killed_exec_leaves_is_pruned_at_once(one: World, start: Start) -
     process.kill()
     process.wait(60)
 
-    assert [each.name for each in one.branches.prune(dry_run=False)] == ["mine"]
+    # A server notices a moment later that a client of its is gone.
+    pruned = until(lambda: one.branches.prune(dry_run=False))
+    assert [each.name for each in pruned] == ["mine"]
     assert one.branches.list() == []
 
 

@@ -190,7 +190,7 @@ def test_a_temporary_branch_is_deleted_when_its_process_is_ended(
     assert world.branches.list() == []
 
 
-def test_what_a_killed_process_made_for_itself_is_pruned_at_once(world: World, start: Start) -> None:
+def test_what_a_killed_process_made_for_itself_is_pruned_at_once(world: World, start: Start, until: Until) -> None:
     """It has left a branch that would last for a day; while it lives nobody else prunes it."""
     process = start(world, "-c", _HOLD)
     process.says("mine")
@@ -199,7 +199,8 @@ def test_what_a_killed_process_made_for_itself_is_pruned_at_once(world: World, s
     process.kill()
     process.wait(60)
 
-    assert _names(world.branches.prune()) == ["mine"]
+    # A server notices a moment later that a client of its is gone.
+    assert _names(until(world.branches.prune)) == ["mine"]
     assert _names(world.branches.prune(dry_run=False)) == ["mine"]
     assert world.branches.list() == []
 
