@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from flask_migrate import Migrate
 from tests.branches.worlds import SQLITE
 
-from flask_branches import rehearsal, schema
+from flask_branches import MigrationFailed, rehearsal, schema
 from flask_branches.databases import connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy.engine import Connection
@@ -104,6 +104,15 @@ class History:
     def rehearse(self, **options: Any) -> Report:
         """Rehearse what is pending; by default without what comes after the migrations."""
         return rehearsal.rehearse(**({"drift": False, "undo": False} | options))
+
+    def rehearse_briefly(self, is_there: Callable[[Report], object], **options: Any) -> tuple[Report, str]:
+        """Rehearse with a second's time, or more where a busy machine needs it; and say with how much."""
+        for time in ("1s", "4s", "16s"):
+            with suppress(MigrationFailed):
+                report = self.rehearse(timeout=time, **options)
+                if is_there(report):
+                    return report, time
+        return self.rehearse(timeout="1m", **options), "1m"
 
     def run(self, statement: str, key: str | None = None) -> None:
         """Run SQL on one of the application's own databases."""

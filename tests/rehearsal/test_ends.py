@@ -36,12 +36,12 @@ def test_a_way_back_that_does_not_end_is_left(history: History) -> None:
     """When time is up; the report is there all the same."""
     history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')", "op.execute('SELECT pg_sleep(600)')")
 
-    report = history.rehearse(undo=True, timeout="1s")
+    report, time = history.rehearse_briefly(lambda report: report.failure is None, undo=True)
 
     assert report.failure is None
     assert report.revisions[0].undo.state == "not tried"
     assert report.warnings == (
-        "The way back and forth was not finished: all had not ended after 1s; give it longer with --timeout.",
+        f"The way back and forth was not finished: all had not ended after {time}; give it longer with --timeout.",
     )
     assert history.world.branches.list() == []
 
@@ -136,10 +136,10 @@ def test_measuring_has_an_end_too(history: History, monkeypatch: pytest.MonkeyPa
     """By the same time as all."""
     monkeypatch.setattr(schema, "dump", lambda there: str(there.exec_driver_sql("SELECT pg_sleep(600)")))
 
-    report = history.rehearse(timeout="1s")
+    report, time = history.rehearse_briefly(lambda report: report.failure)
 
     assert report.failure is not None
-    assert report.failure.error.startswith("It had not ended after 1s, and was cancelled")
+    assert report.failure.error.startswith(f"It had not ended after {time}, and was cancelled")
 
 
 def test_what_goes_on_is_ended_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from flask_branches.rehearsal.report import Report, Revision
 
+    Until = Callable[[Callable[[], object]], object]
+
 pytestmark = pytest.mark.skipif(SQLITE, reason="SQLite tells nothing of its locks")
 
 
@@ -45,16 +47,31 @@ def test_locks_are_told_with_whom_they_keep_waiting(history: History) -> None:
     ]
 
 
-def test_a_reader_really_waits_that_long(history: History) -> None:
+_UNTIL_SOMEBODY_WAITS = """
+DO $$ BEGIN
+    WHILE NOT EXISTS (
+        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE d.datname = current_database() AND l.relation = 'note'::regclass AND NOT l.granted
+    ) LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$
+"""
+
+
+def test_a_reader_really_waits_that_long(history: History, until: Until) -> None:
     """Its lock is asked for when the table is seen blocked, and given when the transaction ends."""
-    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT'); op.execute('SELECT pg_sleep(0.3)')")
+    statements = ("ALTER TABLE note ADD COLUMN stars INT", _UNTIL_SOMEBODY_WAITS, "SELECT pg_sleep(0.3)")
+    history.add("\n".join(f"op.execute({each!r})" for each in statements))
 
-    (blocking,) = history.rehearse().blocking
+    def is_close() -> bool:
+        (blocking,) = history.rehearse(timeout="1m").blocking
+        (probe,) = blocking.probes
+        assert (probe.table, probe.what) == ("public.note", "reads")
+        assert min(probe.waited, probe.derived) >= 300
+        return abs(probe.waited - probe.derived) < 100
 
-    (probe,) = blocking.probes
-    assert (probe.table, probe.what) == ("public.note", "reads")
-    assert probe.waited == pytest.approx(probe.derived, abs=100)
-    assert probe.waited >= 250
+    until(is_close)  # a busy machine may be late once
 
 
 def test_what_is_new_keeps_nobody_waiting(history: History) -> None:
@@ -88,7 +105,8 @@ def test_each_revision_has_its_transaction(history: History) -> None:
     assert [each.revisions for each in report.transactions] == [("r1",), ("r2",)]
     assert not report.shared_transaction
     assert report.revisions[1].locks == ()
-    assert report.blocking[0].longest_read < 200
+    (sleep,) = report.revisions[1].statements
+    assert report.blocking[0].reads[-1].ended <= sleep.began
 
 
 def test_a_shared_transaction_piles_locks_up(make_history: Callable[..., History]) -> None:
@@ -183,13 +201,14 @@ def test_a_savepoint_that_is_rolled_back_lets_go(history: History) -> None:
         savepoint = bind.begin_nested()
         bind.exec_driver_sql("LOCK TABLE note IN ACCESS EXCLUSIVE MODE")
         savepoint.rollback()
-        bind.exec_driver_sql("SELECT pg_sleep(0.3)")
+        bind.exec_driver_sql("SELECT pg_sleep(1)")
         """
     )
 
-    (blocking,) = history.rehearse().blocking
+    (revision,) = history.rehearse().revisions
 
-    assert blocking.longest_read < 200
+    (blocking,) = revision.blocking
+    assert blocking.reads[-1].ended < revision.statements[-1].ended
 
 
 def test_a_transaction_ends_when_it_ends(history: History) -> None:
@@ -205,6 +224,6 @@ def test_a_transaction_ends_when_it_ends(history: History) -> None:
         """
     )
 
-    first, *_ = history.rehearse().transactions
+    first, second, *_ = history.rehearse().transactions
 
-    assert first.span.length < 400
+    assert second.span.began - first.span.ended >= 500
