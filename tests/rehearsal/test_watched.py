@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.branches.worlds import SQLITE
+
+from flask_branches.rehearsal.course import Course, Run
+from flask_branches.rehearsal.observing import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +76,31 @@ def test_a_reader_really_waits_that_long(history: History, until: Until) -> None
         return abs(probe.waited - probe.derived) < 100
 
     until(is_close)  # a busy machine may be late once
+
+
+def test_a_look_that_takes_its_time_gives_no_lock_to_another_revision(
+    history: History, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    """Asked before a revision begins, and told when that has its lock."""
+    history.add("op.execute('ALTER TABLE note ADD COLUMN stars INT')")
+    asked = threading.Event()
+    held, begin = Observer._held, Course.begin
+
+    def late(observer: Observer) -> set[tuple[int, str]]:
+        if asked.is_set() or threading.current_thread().name != "rehearsal-observer":
+            return held(observer)
+        asked.set()
+        until(lambda: any(mode == "AccessExclusiveLock" for _, mode in held(observer)))
+        return held(observer)
+
+    def waiting(course: Course, run: Run) -> None:
+        assert asked.wait(60)
+        begin(course, run)
+
+    monkeypatch.setattr(Observer, "_held", late)
+    monkeypatch.setattr(Course, "begin", waiting)
+
+    assert _locks(_only(history.rehearse()))["public.note"] == "ACCESS EXCLUSIVE"
 
 
 def test_what_is_new_keeps_nobody_waiting(history: History) -> None:

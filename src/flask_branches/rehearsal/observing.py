@@ -149,6 +149,8 @@ class Observer:
         since, revision = self._activity.since, self._activity.revision
         asked = self._looked = self._clock.now()
         held = self._held()
+        if revision != self._activity.revision:
+            return  # another has begun meanwhile, and nobody knows whose they are: whoever looks next does
         self.tracker.glance(
             held, asked=asked, answered=self._clock.now(), since=since, revision=revision, settled=settled
         )
