@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,19 @@ class Production:
         return [_counted(url) for url in (self.url, self.audit_url)]
 
 
+_OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
+
 def _counted(url: str) -> list[Any]:
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
+        end = time.monotonic() + 60
+        while connection.scalar(sa.text(_OTHERS)):  # a session may tell only in its end what it has written
+            assert time.monotonic() < end, "somebody stays connected"
+            time.sleep(0.01)
         tables = sorted(sa.inspect(connection).get_table_names())
         counts = [(name, connection.scalar(sa.text(f"SELECT count(*) FROM {name}"))) for name in tables]  # noqa: S608
         written = connection.execute(
