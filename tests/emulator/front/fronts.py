@@ -11,23 +11,26 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from neon_emulator.front import computes
 from neon_emulator.front.direct import new_event_loop
 from neon_emulator.front.front import Backend, Front
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    import pytest
     from psycopg.pq.abc import PGresult
 
     from local_postgres import Address
     from neon_emulator.front.certificate import Certificate
 
 ENDPOINT = "ep-still-water-12345678"
-SECONDS = 30.0
+SECONDS = 60.0
 VERSION, SSL, GSS, CANCEL = 196608, 80877103, 80877104, 80877102
 
 
@@ -180,6 +183,15 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < limit, f"{condition} did not come true"
         time.sleep(0.01)
+
+
+def patient_for(house: House, times: int, patch: pytest.MonkeyPatch) -> None:
+    """Let a front's patience with a server be over when that was woken more than so many times, and not before."""
+
+    def now() -> float:
+        return time.monotonic() + 3600 * (len(house.computer.woken) > times)
+
+    patch.setattr(computes, "time", SimpleNamespace(monotonic=now))
 
 
 @contextmanager

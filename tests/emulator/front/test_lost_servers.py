@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from tests.emulator.front.fronts import ENDPOINT, House, read, until
+from tests.emulator.front.fronts import ENDPOINT, House, patient_for, read, until
 
 from neon_emulator.front.front import Backend, Refused
 
@@ -59,7 +59,7 @@ def test_a_server_that_is_lost_before_the_password_is_woken_again(
 
 def test_a_server_that_is_lost_again_and_again_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some seconds the client reads why, and that another moment may be better."""
-    monkeypatch.setattr(_PATIENCE, 0.2)
+    patient_for(house, 2, monkeypatch)
     _lose(house, monkeypatch, times=1_000_000)
     with pytest.raises(psycopg.OperationalError, match="FATAL:  it has ended meanwhile"):
         house.connect()
@@ -88,12 +88,14 @@ def test_waking_again_is_not_the_clients_time(
     own_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """However long a server that was lost takes to come back, the client that has proven its password waits for it."""
-    house = own_house(patience=1)
+    house = own_house(patience=60)
     _shut_at_the_second(house, monkeypatch, tmp_path / "nowhere")
     with ThreadPoolExecutor(1) as pool:
         session = pool.submit(house.connect)
         until(lambda: len(house.computer.woken) == 2)
         with house.raw() as slow:
+            until(lambda: house.sessions() == 2)
+            house.pass_time(61)
             assert b"C57014" in read(slow, 1000)
         house.soon(house.computer.gate.set)
         session.result().close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from tests.emulator.front.fronts import ENDPOINT, House, error, message, packet, results, startup, until
+from tests.emulator.front.fronts import ENDPOINT, House, error, message, packet, patient_for, results, startup, until
 
 from neon_emulator.front.front import Refused
 
@@ -195,7 +195,7 @@ def test_a_server_that_stays_away_is_told(
         return str(verifier)
 
     monkeypatch.setattr(house.computer, "verifier", kept)
-    monkeypatch.setattr("neon_emulator.front.computes._CONNECT_SECONDS", 0.2)
+    patient_for(house, 2, monkeypatch)
     other_cluster.stop()
 
     with pytest.raises(psycopg.OperationalError, match=f"the compute of {ENDPOINT} takes no connection"):
