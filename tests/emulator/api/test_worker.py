@@ -58,7 +58,7 @@ class _Work:
             return session.scalars(sa.select(Operation).where(Operation.action == action)).one()
 
     def _do(self, operation: Operation) -> None:
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         self.done.append(operation.action)
         if self.failing.get(operation.action):
             raise self.failing[operation.action].pop()

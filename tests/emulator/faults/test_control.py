@@ -52,7 +52,7 @@ def _leave(api: Client, path: str, body: Any) -> None:
 
 def test_health(api: Client) -> None:
     """Whether the emulator is up is told to everybody."""
-    answer = httpx2.get(_url(api, "health"), trust_env=False)
+    answer = httpx2.get(_url(api, "health"), timeout=60, trust_env=False)
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 
 
@@ -71,7 +71,7 @@ def test_health(api: Client) -> None:
 def test_the_key(api: Client, method: str, path: str, header: str) -> None:
     """Everything else needs the key of the API."""
     headers = {"Authorization": header} if header else {}
-    answer = httpx2.request(method, _url(api, path), headers=headers, trust_env=False)
+    answer = httpx2.request(method, _url(api, path), headers=headers, timeout=60, trust_env=False)
     assert answer.status_code == 401
     assert answer.json().keys() == {"request_id", "code", "message"}
 
@@ -182,7 +182,7 @@ def test_what_was_asked(own_emulator: Callable[..., Emulator]) -> None:
     api = emulator.client()
     api.get("/regions", params={"limit": 3}, headers={"X-Request-ID": "mine"})
     api.post("/projects", {"project": {"password": "s3cret"}, "url": "postgresql://a:s3cret@b"})
-    httpx2.get(f"{emulator.exported['NEON_API_HOST']}/users/me", trust_env=False)
+    httpx2.get(f"{emulator.exported['NEON_API_HOST']}/users/me", timeout=60, trust_env=False)
     listed = api.control("GET", "requests")["requests"]
     assert [(one["method"], one["path"], one["status"], one["fault"]) for one in listed] == [
         ("GET", "/regions", 200, None),

@@ -15,7 +15,7 @@ from neon_emulator.faults.rules import Effect, Fault, Faults
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from neon_emulator.http import LARGEST_BODY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 LONG = 600.0
 
 
