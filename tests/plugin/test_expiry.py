@@ -108,7 +108,7 @@ def test_a_run_lives_on_when_its_session_is_ended(shop: Project, main: str, serv
     assert "Nothing to prune" in shop.flask("branches", "prune").stdout
     (shop.folder / "go").touch()
     assert process.wait(60) == 0, shop.said()
-    assert _locks(server) == []
+    until(lambda: _locks(server) == [])
 
 
 def _locks(server: sa.URL) -> list[tuple[int, int]]:

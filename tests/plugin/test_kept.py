@@ -12,9 +12,14 @@ from tests.plugin.projects import PASSWORD, on_a_server, on_files
 from flask_branches.branch import now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     import pytest
     from tests.plugin.production import Production
     from tests.plugin.projects import Project
+
+    Until = Callable[[Callable[[], Any]], Any]
 
 TESTS = """
     import pytest
@@ -72,7 +77,7 @@ def test_failed_keeps_what_a_failure_has_left(shop: Project, production: Product
 
 
 @on_files
-def test_always_keeps_all_of_them(shop: Project) -> None:
+def test_always_keeps_all_of_them(shop: Project, until: Until) -> None:
     """Until they expire: then the next run deletes them. Where nothing fails, `failed` keeps none."""
     shop.files(test_kept=TESTS)
     shop.variable("BRANCHES_KEEP", "failed")
@@ -81,6 +86,7 @@ def test_always_keeps_all_of_them(shop: Project) -> None:
 
     assert len(_kept(shop.run("-k", "green", "--branches-keep=always", "--branches-expire=1s"))) == 2
     assert len(shop.made()) == 2
+    until(lambda: all(each.has_expired for each in shop.made()))
 
     shop.run("-k", "green and own")
     assert shop.left() == []
