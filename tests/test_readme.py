@@ -33,7 +33,7 @@ def answer(url: str, deadline: float = 60) -> object:
     end = time.monotonic() + deadline
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(url, timeout=60) as response:
                 return json.load(response)
         except (urllib.error.URLError, ConnectionError):
             if time.monotonic() > end:

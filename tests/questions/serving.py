@@ -32,7 +32,7 @@ class Service:
     def get(self, path: str) -> tuple[int, str, Any]:
         """Status, content type, JSON; status 0 while nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE) as answer:
                 return answer.status, answer.headers["Content-Type"], json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
@@ -42,7 +42,7 @@ class Service:
 
     def send(self, raw: bytes) -> bytes:
         """What is answered to bytes that no client library would send."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as connection:
             connection.sendall(raw)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
 
@@ -54,14 +54,20 @@ class Service:
 @contextmanager
 def gunicorn(folder: Path, app: str, **variables: str) -> Iterator[Service]:
     """Gunicorn with the project's own settings."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     command = [sys.executable, "-m", "gunicorn", "-c", str(shipped("config") / "gunicorn.conf.py"), app]
-    environ = {**os.environ, "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}", **variables}
     log = folder / "gunicorn.log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=stream, stderr=subprocess.STDOUT, text=True)
+    # Handed over while it listens: a port that is merely found to be free may be somebody else's a moment later.
+    with log.open("w") as stream, socket.create_server(("127.0.0.1", 0)) as listening:
+        port, file = int(listening.getsockname()[1]), listening.fileno()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "GUNICORN_CMD_ARGS": f"--bind fd://{file}", **variables},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            text=True,
+            pass_fds=(file,),
+        )
     try:
         yield Service(process, port, log)
     finally:

@@ -33,6 +33,7 @@ def test_it_serves_from_its_workers_and_ends_when_asked(
     ) as service:
         assert until(lambda: service.get("/questions")[0]) == 200
         assert service.get("/readyz") == (200, "application/json", {"status": "ok"})
+        until(lambda: service.log.count("Booting worker") == 2)
         service.process.terminate()
         assert service.process.wait(DEADLINE) == 0
         log = service.log
