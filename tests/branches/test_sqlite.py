@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not SQLITE, reason="rules of SQLite")
 
 _WRITER = """if True:
     import sqlite3, sys
-    connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+    connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
     number = 0
     while True:
         number += 1

@@ -30,7 +30,7 @@ def at_once(app: Flask) -> Callable[..., list[TestResponse]]:
     token = {"HTTP_AUTHORIZATION": "Bearer a-token-for-tests"}
 
     def run(method: str, url: str, bodies: list[dict[str, str] | None], headers: dict[str, str]) -> list[TestResponse]:
-        barrier = Barrier(len(bodies), timeout=30)
+        barrier = Barrier(len(bodies), timeout=60)
 
         def request(body: dict[str, str] | None) -> TestResponse:
             client = app.test_client()
@@ -38,7 +38,7 @@ def at_once(app: Flask) -> Callable[..., list[TestResponse]]:
             return client.open(url, method=method, json=body, headers=headers, environ_overrides=token)
 
         with app.app_context():
-            waiting = Barrier(len(bodies), timeout=30)
+            waiting = Barrier(len(bodies), timeout=60)
             first: set[int] = set()
 
             def both_have_read(session: Any, *_: object) -> None:

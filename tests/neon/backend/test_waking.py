@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,15 +20,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries, which are made."""
+    """The pauses between tries: no other time passes."""
     made: list[float] = []
-
-    def sleep(seconds: float, sleep: object = time.sleep) -> None:
-        made.append(seconds)
-        assert callable(sleep)
-        sleep(seconds)
-
-    monkeypatch.setattr("flask_branches.backends.neon.waking.time.sleep", sleep)
+    clock = SimpleNamespace(sleep=made.append, monotonic=lambda: sum(made))
+    monkeypatch.setattr(waking, "time", clock)
     return made
 
 
