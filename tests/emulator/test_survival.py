@@ -139,7 +139,7 @@ def test_a_kill_while_branches_are_made(own_emulator: Start, again: int) -> None
     project.settle()
     ids = {one["id"] for one in project.branches()}
     assert ids >= set(answered)
-    assert len(_clusters(emulator)) == len(ids)
+    until(lambda: len(_clusters(emulator)) == len(ids))
     for branch in ids - {project.main}:
         project.client.post(f"{project.path}/endpoints", {"endpoint": {"branch_id": branch, "type": "read_write"}})
         project.settle()
