@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.neon.client.stubs import World
 
 CREATED = ["POST /branches", "GET /operations"]
-IN_AN_HOUR = now() + timedelta(hours=1)
+TOMORROW = now() + timedelta(days=1)
 
 
 def test_a_project_is_told(world: World) -> None:
@@ -31,12 +31,12 @@ def test_a_project_is_told(world: World) -> None:
 
 def test_a_branch_is_made_ready_with_two_requests(world: World) -> None:
     """One makes it, one sees that its operations have ended; then it can be connected to."""
-    made = world.client.create_branch("mine", parent_id=None, expires_at=IN_AN_HOUR, annotation={"by": "me"})
+    made = world.client.create_branch("mine", parent_id=None, expires_at=TOMORROW, annotation={"by": "me"})
 
     assert world.asked() == CREATED
     assert world.client.requests == len(CREATED)
     assert (made.branch.name, made.branch.parent_id) == ("mine", world.project.main)
-    assert made.branch.expires_at == IN_AN_HOUR
+    assert made.branch.expires_at == TOMORROW
     assert made.branch.annotation["by"] == "me"
     assert made.branch.annotation[INTENT]
     assert made.endpoint
@@ -93,12 +93,12 @@ def test_a_name_that_is_taken_is_told(world: World) -> None:
 
 def test_a_branch_is_changed(world: World) -> None:
     """What is not named stays, None takes an expiry away, and the annotation is told too."""
-    made = world.client.create_branch("mine", parent_id=None, expires_at=IN_AN_HOUR, annotation={"by": "me"}).branch
+    made = world.client.create_branch("mine", parent_id=None, expires_at=TOMORROW, annotation={"by": "me"}).branch
 
     renamed = world.client.update_branch(made.id, name="yours")
-    assert (renamed.name, renamed.expires_at, renamed.annotation) == ("yours", IN_AN_HOUR, made.annotation)
+    assert (renamed.name, renamed.expires_at, renamed.annotation) == ("yours", TOMORROW, made.annotation)
     assert world.client.update_branch(made.id, expires_at=None).expires_at is None
-    later = IN_AN_HOUR + timedelta(hours=1, microseconds=5)
+    later = TOMORROW + timedelta(hours=1, microseconds=5)
     assert world.client.update_branch(made.id, expires_at=later).expires_at == later.replace(microsecond=0)
     assert world.client.update_branch(made.id).name == "yours"
 
