@@ -57,7 +57,7 @@ class Superuser:
                     async with asyncio.timeout(_PATIENCE):
                         return await self._twice(query, values)
                 except TimeoutError:
-                    self._connection = None
+                    await self._leave()
                     raise ServerLost(f"A cluster's server has not answered for {_PATIENCE:.0f} s.") from None
 
     async def look(self) -> catalog.Rest:
@@ -81,9 +81,12 @@ class Superuser:
     async def close(self) -> None:
         """End the session."""
         async with self._turn:
-            if self._connection is not None:
-                await self._connection.close()
-                self._connection = None
+            await self._leave()
+
+    async def _leave(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
 
     async def _twice(self, query: str, values: Values) -> list[Row]:
         try:

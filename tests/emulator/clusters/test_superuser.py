@@ -52,6 +52,27 @@ def test_a_password_is_valid_until_its_time(until: str, valid: bool) -> None:
     play(story)
 
 
+def test_a_server_that_answers_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that is given up is closed: nobody would, and it would be the server's for as long."""
+
+    async def story(clusters: Clusters) -> None:
+        cluster = (await new(clusters)).cluster
+        await clusters.acquire(cluster)
+        session = clusters._find(cluster).superuser
+        await session.ask("SELECT 1")
+        given_up = session._connection
+        with monkeypatch.context() as patch:
+            patch.setattr(superuser, "_PATIENCE", 0.2)
+            with pytest.raises(ServerLost, match="has not answered"):
+                await session.ask("SELECT pg_sleep(600)")
+        assert given_up is not None
+        assert given_up.closed
+        assert await session.ask("SELECT 1") == [(1,)]
+        await clusters.release(cluster)
+
+    play(story)
+
+
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that hangs is given up after a while, and another one answers."""
 
