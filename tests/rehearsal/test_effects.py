@@ -46,6 +46,38 @@ def test_rewrites_are_told_from_truncation(
     assert all(each.truncated is truncated for each in revision.rewrites)
 
 
+def test_what_the_drivers_own_cursor_does_is_seen(history: History) -> None:
+    """SQLAlchemy tells nothing of it."""
+    history.add(
+        "cursor = op.get_bind().connection.cursor()\n"
+        "cursor.execute('ALTER TABLE note ALTER COLUMN id TYPE bigint; CREATE INDEX words ON note (text)')"
+    )
+
+    report = history.rehearse(limits=Limits(max_rewrite=0))
+
+    assert [each.object for each in _only(report).rewrites] == ["public.note"]
+    assert "public.words" in [each.name for each in _only(report).indexes]
+    assert report.status == 1
+
+
+def test_an_index_that_could_not_be_built_is_left_invalid(history: History) -> None:
+    """A migration may forgive that."""
+    history.run("UPDATE note SET text = 'the same'")
+    history.add(
+        "with op.get_context().autocommit_block():\n"
+        "    try:\n        op.execute('CREATE UNIQUE INDEX CONCURRENTLY words ON note (text)')\n"
+        "    except sa.exc.IntegrityError:\n        pass"
+    )
+
+    report = history.rehearse()
+
+    (index,) = _only(report).indexes
+    assert (index.name, index.valid, index.concurrently) == ("public.words", False, True)
+    assert [each.seen.partition(":")[0] for each in report.advice if each.severity == "warning"] == [
+        "public.words on public.note was left invalid"
+    ]
+
+
 def test_a_constraint_that_was_checked_is_told(history: History) -> None:
     """With the rows that were read for it; where another constraint proves it, nothing is read."""
     history.run("ALTER TABLE note ADD COLUMN stars INT; UPDATE note SET stars = 5; ANALYZE note")

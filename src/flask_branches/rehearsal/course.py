@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _IDLE = 0  # libpq's PQTRANS_IDLE
 _IN_ERROR = 3  # its PQTRANS_INERROR
+_CONCURRENTLY = "concurrently"
 _LOOKED_AT = 50
 """Rows that are committed in batches are looked at no more often than this, in milliseconds."""
 
@@ -82,6 +83,8 @@ class Course:
         self._began = 0.0
         self._dirty = False
         self._looked = 0.0
+        self._concurrently = False
+        """Whether what was refused since the latest look may have left an index, built so."""
 
     @property
     def driver(self) -> Any:  # noqa: ANN401  the DB-API has no types
@@ -116,6 +119,7 @@ class Course:
         run = cast("Run", self._run)
         run.failed = failed
         if not failed:
+            self._dirty = True  # nobody tells of what was done by the driver's own cursor, or by a refused statement
             self._look_at_rows()
         run.ended = self._clock.now()
         self._run = None
@@ -176,6 +180,7 @@ class Course:
         elif self._run is not None:
             self._count(self._began)
             self.failing = shortened(text)
+            self._concurrently |= not self.in_transaction and _CONCURRENTLY in text.lower()
 
     def refused_own(self, text: str) -> None:
         """The database has refused a statement on a connection that the migration has opened itself."""
@@ -258,7 +263,7 @@ class Course:
             self.resume()  # what was seen to be done since the savepoint was seen; that it is undone is no change
             return
         in_transaction = self.in_transaction
-        concurrently = not in_transaction and "concurrently" in text.lower()
+        concurrently = not in_transaction and _CONCURRENTLY in text.lower()
         # A hundred statements, looked at one by one, would seem to hold their locks for that much longer.
         with self._clock.paused():
             self.observer.glance(settled=True)
@@ -273,11 +278,11 @@ class Course:
             with self._clock.paused():
                 if self.in_transaction:  # which may be shorter than the time between two glances
                     self.observer.glance(settled=True)
-                cast("Run", self._run).changes.add(self._look())
+                cast("Run", self._run).changes.add(self._look(concurrently=self._concurrently))
 
     def _look(self, *, concurrently: bool = False) -> Changes:
         looks, observer = cast("Looks", self.looks), cast("Observer", self.observer)
-        self._dirty, self._looked = False, self._clock.now()
+        self._dirty, self._concurrently, self._looked = False, False, self._clock.now()
         if not self.in_transaction and self.driver.autocommit is not True:
             # To ask would begin a transaction, in which the migration's next statement may not be able to run.
             return cast("Changes", observer.ask(lambda cursor: looks.look(cursor, concurrently=concurrently)))
