@@ -27,6 +27,7 @@ _COLUMNS = (
     "SELECT attrelid, attnum, quote_ident(attname) FROM pg_attribute"
     " WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped"
 )
+_PAGES = "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
 _LABELS = "SELECT oid::bigint, enumlabel FROM pg_enum"
 
 
@@ -201,7 +202,7 @@ def _of_postgres(connection: Connection, hidden: str) -> dict[Key, Thing]:
         cursor.close()
     marks = _marks(there, parents)
     return {
-        oid: Thing(each.name, each.kind, sizes.get(oid), None, columns.get(oid, {}), marks.get(oid))
+        oid: Thing(each.name, each.kind, sizes.get(oid), None, columns.get(oid, {}), marks.get(oid), each.name)
         for oid, each in there.by_oid.items()
         if (oid in sizes or each.letter == _PARTITIONED) and not each.name.startswith("pg_toast.")
     }
@@ -229,7 +230,15 @@ def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tu
 
 
 def _of_sqlite(connection: Connection, hidden: str) -> dict[Key, Thing]:
+    quote = connection.dialect.identifier_preparer.quote
+    pages = {quote(name): page for name, page in connection.exec_driver_sql(_PAGES)}
     return {
-        table: Thing(table, "table", columns={name: name for name in names})
+        table: Thing(
+            table,
+            "table",
+            columns={name: name for name in names},
+            # The page of a table that was dropped is another one's soon.
+            again=(pages[table], *sorted(names)) if table in pages else None,
+        )
         for table, names in rows.columns(connection, hidden).items()
     }
