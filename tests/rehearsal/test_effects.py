@@ -122,6 +122,49 @@ def test_a_new_name_loses_nothing(history: History) -> None:
     assert [(each.table, each.columns_lost) for each in dropped.rows] == [("public.message", ("body",))]
 
 
+COPY = "CREATE TABLE copy AS SELECT id, text FROM thing; DROP TABLE thing; ALTER TABLE copy RENAME TO thing"
+
+
+def test_a_copy_that_takes_a_tables_name_has_its_rows(history: History) -> None:
+    """It is another table to Postgres, with other numbers for its columns; what is missing in it is lost."""
+    history.run("CREATE TABLE thing AS SELECT 0 AS old, id, text FROM note; ALTER TABLE thing DROP COLUMN old")
+    history.add(f"op.execute('{COPY}')")
+    history.add(f"op.execute('{COPY.replace('id, text', 'id')}')")
+    history.add(f"op.execute('{COPY.replace('id, text', 'id').replace('; DROP', ' LIMIT 1; DROP')}')")
+
+    kept, fewer_columns, fewer_rows = history.rehearse().revisions
+
+    assert kept.rows == ()
+    assert [(each.before, each.after, each.columns_lost) for each in fewer_columns.rows] == [(2, 2, ("text",))]
+    assert [(each.before, each.after, each.columns_lost) for each in fewer_rows.rows] == [(2, 1, ())]
+
+
+def test_a_copy_that_has_a_tables_name_has_its_users(history: History) -> None:
+    """From the next revision on: who locks it then keeps them waiting; until then the other table has them."""
+    history.run("CREATE TABLE thing AS SELECT id, text FROM note")
+    copying = (
+        "CREATE TABLE copy (LIKE thing)",
+        "LOCK TABLE thing IN SHARE MODE",
+        "INSERT INTO copy SELECT * FROM thing",
+        "DROP TABLE thing",
+        "ALTER TABLE copy RENAME TO thing",
+    )
+    history.add("\n".join(f"op.execute('{each}')" for each in copying))
+    history.add("op.execute('ALTER TABLE thing ALTER COLUMN id TYPE bigint'); op.execute('SELECT pg_sleep(0.1)')")
+
+    report = history.rehearse(limits=Limits(max_lock=90, max_rewrite=0))
+
+    copied, locked = report.revisions
+    assert [(each.object, each.mode, each.existed) for each in copied.locks if "writes" in each.blocks] == [
+        ("public.thing", "ACCESS EXCLUSIVE", False),
+        ("public.thing", "SHARE", True),
+        ("public.thing", "ACCESS EXCLUSIVE", True),
+    ]
+    assert [(each.table, each.longest_read > 90) for each in locked.blocking] == [("public.thing", True)]
+    assert [(each.object, each.before > 0) for each in locked.rewrites] == [("public.thing", True)]
+    assert report.status == 1
+
+
 def test_the_log_is_told_by_session(history: History) -> None:
     """From version 18 on; what others write meanwhile is not in it."""
     history.add("op.execute('INSERT INTO note SELECT n, repeat($$x$$, 50) FROM generate_series(10, 2000) n')")

@@ -5,44 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from flask_branches.rehearsal.looking import Changes
 from flask_branches.rehearsal.observed import Span, Transaction
 from flask_branches.rehearsal.statements import BACK_TO, ENDS, Reader, Tally, shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Connection
 
     from flask_branches.rehearsal.clock import Clock
-    from flask_branches.rehearsal.looking import Looks
+    from flask_branches.rehearsal.looking import Changes, Looks
     from flask_branches.rehearsal.observing import Activity, Observer
+    from flask_branches.rehearsal.runs import Run
 
 _IDLE = 0  # libpq's PQTRANS_IDLE
 _IN_ERROR = 3  # its PQTRANS_INERROR
 _CONCURRENTLY = "concurrently"
 _LOOKED_AT = 50
 """Rows that are committed in batches are looked at no more often than this, in milliseconds."""
-
-
-@dataclass
-class Run:
-    """One revision, while it is run."""
-
-    id: str
-    down: tuple[str, ...]
-    title: str
-    began: float
-    ended: float = 0
-    statements: dict[tuple[str, bool], Tally] = field(default_factory=dict)
-    changes: Changes = field(default_factory=Changes)
-    transactions: dict[int, None] = field(default_factory=dict)
-    at_once: bool = False
-    """Whether some of its statements were each committed at once."""
-    failed: bool = False
-
-    @property
-    def span(self) -> Span:
-        """From its first statement to its last."""
-        return Span(self.began, max(self.ended, self.began))
 
 
 @dataclass
@@ -294,8 +274,14 @@ class Course:
         """What others have done meanwhile, to measure, is none of the next revision's."""
         if self.looks is None or self.observer is None:
             return
+        self._ask(self.looks.resume)
+        if self._run is None:
+            looks, revision = self.looks, self.runs[-1].id
+            self._ask(lambda cursor: looks.take_over(cursor, revision))
+
+    def _ask(self, look: Callable[[Any], None]) -> None:
         if self.in_transaction:
             with self.driver.cursor() as cursor:
-                self.looks.resume(cursor)
+                look(cursor)
         else:
-            self.observer.ask(self.looks.resume)
+            cast("Observer", self.observer).ask(look)

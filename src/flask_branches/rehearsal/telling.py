@@ -12,11 +12,12 @@ from flask_branches.rehearsal.report import Revision
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from flask_branches.rehearsal.course import Course, Run
+    from flask_branches.rehearsal.course import Course
     from flask_branches.rehearsal.locks import Held
     from flask_branches.rehearsal.looking import Looks
     from flask_branches.rehearsal.observed import Growth, Rows, Span, Wal
     from flask_branches.rehearsal.probing import Waited
+    from flask_branches.rehearsal.runs import Run
 
 _SHOWN = 100
 """How many spans of one lock are kept: a backfill that commits in batches has thousands."""
@@ -154,7 +155,7 @@ def _lock(looks: Looks, held: Held) -> Lock | None:
     table = looks.known.get(looks.table_of(held.relation), relation)
     if relation.letter == _TOAST or (relation.is_index and looks.is_of_toast(relation)):
         return None
-    existed = held.relation in looks.before.by_oid
+    existed = held.relation in looks.before.by_oid and looks.taken_over.get(held.relation) != held.revision
     spans = merged(held.spans)
     total = sum(each.length for each in spans)
     mode, kept_out = mode_of(held.lock), blocks(held.lock)
@@ -177,7 +178,7 @@ def _is_covered(lock: Lock, others: Iterable[Lock]) -> bool:
     stronger = [
         span
         for other in others
-        if other.object == lock.object and strength(other.mode) > strength(lock.mode)
+        if (other.object, other.existed) == (lock.object, lock.existed) and strength(other.mode) > strength(lock.mode)
         for span in other.spans
     ]
     return all(any(span.began <= each.began and span.ended >= each.ended for span in stronger) for each in lock.spans)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 
 from flask_branches.errors import NotSupported
-from flask_branches.rehearsal.course import Course, Run
+from flask_branches.rehearsal.course import Course
+from flask_branches.rehearsal.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
