@@ -55,6 +55,24 @@ def test_what_was_not_written_to_is_not_counted_again(
     ]
 
 
+@postgres_only
+def test_a_partition_that_is_detached_is_counted(history: History) -> None:
+    """It is a table of its own from then on, which nobody has written to."""
+    history.run("CREATE TABLE visit (id int) PARTITION BY LIST (id)")
+    history.run("CREATE TABLE visit_1 PARTITION OF visit FOR VALUES IN (1)")
+    history.run("INSERT INTO visit VALUES (1)")
+    history.add("op.execute('ALTER TABLE visit DETACH PARTITION visit_1')")
+    history.add("op.execute('DROP TABLE visit_1')")
+
+    report = history.rehearse()
+
+    assert report.warnings == ()
+    assert [(each.table, each.before, each.after) for revision in report.revisions for each in revision.rows] == [
+        ("public.visit", 1, 0),
+        ("public.visit_1", 1, None),
+    ]
+
+
 @pytest.mark.parametrize(
     "code",
     [

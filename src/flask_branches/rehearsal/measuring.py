@@ -138,7 +138,8 @@ class Meter:
     def _state(self, connection: Connection, before: Mapping[Key, Thing], *, inside: bool = False) -> State:
         things = (_of_postgres if connection.dialect.name == "postgresql" else _of_sqlite)(connection, self._hidden)
         if self._counts:
-            known = {now.name: old.rows for old, now in self._unchanged(before, things)}
+            # One that was a partition until now has never been counted by itself.
+            known = {now.name: old.rows for old, now in self._unchanged(before, things) if old.rows is not None}
             counted = rows.count(connection, keep=self._hidden, known=known, inside=inside)
             self.uncounted |= {name: None for name, each in counted.items() if each is None}
             things = {key: replace(each, rows=counted.get(each.name)) for key, each in things.items()}
