@@ -56,6 +56,30 @@ def test_what_was_not_written_to_is_not_counted_again(
 
 
 @postgres_only
+@pytest.mark.parametrize("per_migration", [True, False])
+def test_rows_that_are_lost_of_what_is_too_large_are_told(
+    make_history: Callable[..., History], monkeypatch: pytest.MonkeyPatch, *, per_migration: bool
+) -> None:
+    """By what was deleted: the file that an estimate goes by keeps its size, and grows by an UPDATE."""
+    history = make_history(per_migration=per_migration)
+    history.run("INSERT INTO note SELECT i, 'x' FROM generate_series(10, 10007) i")
+    history.run("ANALYZE note")
+    history.add("op.execute('DELETE FROM note WHERE id > 1007')")
+    history.add("op.execute(\"UPDATE note SET text = 'y'\")")
+    history.add("op.execute('TRUNCATE note')")
+    monkeypatch.setattr(rows, "_within", lambda *_: set())
+
+    report = history.rehearse()
+
+    assert [[(each.before, each.after, each.exact) for each in revision.rows] for revision in report.revisions] == [
+        [(10_000, 1_000, False)],
+        [],
+        [(1_000, 0, False)],
+    ]
+    assert report.reasons[0] == "r1 loses about 9,000 rows of public.note (of 10,000)"
+
+
+@postgres_only
 def test_a_partition_that_is_detached_is_counted(history: History) -> None:
     """It is a table of its own from then on, which nobody has written to."""
     history.run("CREATE TABLE visit (id int) PARTITION BY LIST (id)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask_branches import schema
 from flask_branches.rehearsal import catalog, rows, sessions, states
 from flask_branches.rehearsal.apart import apart
-from flask_branches.rehearsal.states import State, Thing
+from flask_branches.rehearsal.states import Mark, State, Thing
 from flask_branches.rehearsal.telling import Measured
 
 if TYPE_CHECKING:
@@ -142,7 +142,10 @@ class Meter:
             known = {now.name: old.rows for old, now in self._unchanged(before, things) if old.rows is not None}
             counted = rows.count(connection, keep=self._hidden, known=known, inside=inside)
             self.uncounted |= {name: None for name, each in counted.items() if each is None}
-            things = {key: replace(each, rows=counted.get(each.name)) for key, each in things.items()}
+            things = {
+                key: states.followed(before.get(key), replace(each, rows=counted.get(each.name)))
+                for key, each in things.items()
+            }
             if connection.dialect.name == "postgresql" and not inside:
                 connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")  # what was read is not the migration's
         own_log = None if inside else self._own_log()
@@ -214,13 +217,13 @@ def _labels(connection: Connection) -> dict[int, str]:
     return dict(map(tuple, connection.exec_driver_sql(_LABELS))) if is_postgres else {}
 
 
-def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tuple[object, ...]]:
+def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tuple[Mark, ...]]:
     """By table; the rows of a partitioned one are in its partitions, and what changes those changes it."""
-    found: dict[int, tuple[object, ...]] = {}
+    found: dict[int, tuple[Mark, ...]] = {}
     for oid, each in sorted(there.by_oid.items()):
         if each.letter not in {"r", _PARTITIONED}:
             continue
-        mark = (each.name, each.file, each.inserted, each.updated, each.deleted)
+        mark = Mark(each.name, each.file, each.inserted, each.updated, each.deleted)
         top = oid
         while top in there.by_oid and there.by_oid[top].is_partition and parents.get(top):
             top = parents[top][0]

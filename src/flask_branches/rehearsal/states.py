@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_branches.rehearsal.observed import Growth, Rows, Wal
 
@@ -16,6 +16,16 @@ Key = int | str
 """What a table is known by: a number that no rename changes, and where there is none its name."""
 
 
+class Mark(NamedTuple):
+    """What Postgres counts of a table's rows, of each partition by itself; the counts only grow."""
+
+    name: str
+    file: int | None
+    inserted: int
+    updated: int
+    deleted: int
+
+
 @dataclass(frozen=True)
 class Thing:
     """A table or an index at one moment."""
@@ -26,7 +36,7 @@ class Thing:
     """Bytes; None where the database does not say."""
     rows: Counted | None = None
     columns: Mapping[Key, str] = field(default_factory=dict)
-    mark: tuple[object, ...] | None = None
+    mark: tuple[Mark, ...] | None = None
     """Another one whenever its rows have changed; None where nobody tells."""
     again: object = None
     """What tells that a thing with another key is this one: that of a table that was copied, or renamed on SQLite."""
@@ -46,6 +56,17 @@ class State:
     """What the values of enums are called: a row that nobody writes to has another text where one is renamed."""
     is_told: bool = False
     """Whether marks tell of all that was written since the moment before."""
+
+
+def followed(before: Thing | None, now: Thing) -> Thing:
+    """A table whose rows are estimated, by what has come and gone since they were known: a DELETE shrinks no file."""
+    if before is None or before.rows is None or now.rows is None or now.rows.exact:
+        return now
+    then, there = ({each.file: each.inserted - each.deleted for each in of.mark or ()} for of in (before, now))
+    if not there or then.keys() != there.keys():
+        return now
+    number = before.rows.rows + sum(there.values()) - sum(then.values())
+    return replace(now, rows=replace(now.rows, rows=max(number, 0)))
 
 
 def wal(before: State, now: State) -> Wal | None:
