@@ -92,7 +92,7 @@ class Course:
         self._run = run
         self.failing = None
         if self.activity is not None:
-            self.activity.revision = run.id
+            self.activity.revision, self.activity.since = run.id, run.began
 
     def end(self, *, failed: bool = False) -> None:
         """It has run, or raised an error."""
@@ -147,9 +147,15 @@ class Course:
 
     def own(self, text: str, began: float, rows: int) -> None:
         """A statement was answered to a connection that the migration has opened itself."""
+        self.opened()
         if self._run is not None:
             tally = self._tally(self._run, self._read(text)[0], text, None, began, own=True)
             tally.add(began, self._clock.now(), rows)
+
+    def opened(self) -> None:
+        """The migration has opened a connection of its own."""
+        if self._run is not None:
+            self._run.own = True
 
     def refused(self, text: str | None) -> None:
         """The database has refused a statement."""

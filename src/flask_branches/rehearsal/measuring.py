@@ -95,7 +95,10 @@ class Meter:
         if self._sessions is None:
             return False
         before, self._sessions = self._sessions, sessions.look(self.connection)
-        return sessions.are_alone(self._own | {pid_of(course.driver)}, before, self._sessions)
+        alone = sessions.are_alone(self._own | {pid_of(course.driver)}, before, self._sessions)
+        run = course.runs[-1]
+        run.others = not alone and not run.own
+        return alone
 
     def written(self, at: int) -> set[str]:
         """The tables that the revision after a moment may have written to."""

@@ -26,6 +26,10 @@ class Run:
     transactions: dict[int, None] = field(default_factory=dict)
     at_once: bool = False
     """Whether some of its statements were each committed at once."""
+    own: bool = False
+    """Whether it has opened a connection of its own."""
+    others: bool = False
+    """Whether there were sessions meanwhile that nobody here knows of."""
     failed: bool = False
 
     @property

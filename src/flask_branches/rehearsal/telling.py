@@ -90,7 +90,7 @@ def warnings(courses: Iterable[Course]) -> Iterator[str]:
         if course.observer is not None and course.observer.lost is not None:
             yield f"The session that looked at the locks of {name} was lost: what came later is not in here."
         for run in course.runs:
-            if any(each.own_connection for each in run.statements.values()):
+            if run.own:
                 yield (
                     f"{run.id} opened a connection of its own, whose work is no part of its transaction: use "
                     "op.get_bind()."
@@ -102,6 +102,15 @@ def warnings(courses: Iterable[Course]) -> Iterator[str]:
                     f"{run.id} committed by itself, {'once' if times == 1 else f'{times:,} times'}: if it fails on its "
                     "way, what it has done until then stays."
                 )
+
+
+def unwatched(courses: Iterable[Course]) -> Iterator[str]:
+    """What was done by others than the rehearsal knows of."""
+    for name in dict.fromkeys(run.id for course in courses for run in course.runs if run.others):
+        yield (
+            f"What other sessions have locked while {name} ran: there were some that were opened past SQLAlchemy, as "
+            "by another program."
+        )
 
 
 def _derived(there: Blocking, waited: Waited) -> float | None:

@@ -60,9 +60,11 @@ class Watch:
         }
         for name, function in heard.items():
             sa.event.listen(sa.engine.Engine, name, function)
+        sa.event.listen(sa.pool.Pool, "checkout", self._opened)
         try:
             yield
         finally:
+            sa.event.remove(sa.pool.Pool, "checkout", self._opened)
             for name, function in heard.items():
                 sa.event.remove(sa.engine.Engine, name, function)
             for course in self.courses:
@@ -127,8 +129,7 @@ class Watch:
         if course is not None:
             course.before(statement)
         elif self._current is not None:
-            info = getattr(cursor.connection, "info", None)
-            pid = None if info is None else info.backend_pid
+            pid = _pid_of(cursor.connection)
             began = self._clock.now()
             self._own[id(connection)] = (began, pid)
             self._tell_own(pid, began)
@@ -155,6 +156,12 @@ class Watch:
             self._tell_own(pid, 0)
             self._current.refused_own(context.statement)
 
+    def _opened(self, driver: Any, *_: object) -> None:  # noqa: ANN401  as above
+        """The migration takes a connection of its own; what it does by the driver's cursor nobody is told of."""
+        if self._current is not None and not self._quiet:
+            self._current.opened()
+            self._tell_own(_pid_of(driver), self._clock.now())
+
     def _tell_own(self, pid: int | None, since: float) -> None:
         """Tell the observer of a session that the migration has opened: since when a statement runs there, or 0."""
         activity = self._current.activity if self._current is not None else None
@@ -170,3 +177,8 @@ class Watch:
         course = self._by_connection.get(id(connection))
         if course is not None and not self._quiet:
             course.closing(committing=committing)
+
+
+def _pid_of(driver: Any) -> int | None:  # noqa: ANN401  as above
+    info = getattr(driver, "info", None)
+    return None if info is None else int(info.backend_pid)
