@@ -136,6 +136,32 @@ def test_a_migrations_limits_are_not_for_what_is_measured(make_history: Callable
 
 
 @postgres_only
+def test_a_migrations_settings_are_not_for_what_is_compared(make_history: Callable[..., History]) -> None:
+    """How it wants values and names to be written is no change of them."""
+    history = make_history(per_migration=False)
+    env = (history.folder / "env.py").read_text()
+    (history.folder / "env.py").write_text(env.replace("configure(", "configure(version_table_schema='meta', "))
+    history.run("CREATE SCHEMA meta; ALTER TABLE alembic_version SET SCHEMA meta")
+    history.run("CREATE TABLE visit (id int REFERENCES note, at timestamptz, was interval, of regclass)")
+    history.run("INSERT INTO visit VALUES (1, now(), '1 day', 'note')")
+    history.add(
+        "op.execute(\"SELECT set_config('search_path', '', false)\")\n"
+        "op.execute(\"SET TimeZone = 'Asia/Tokyo'; SET IntervalStyle = 'iso_8601'\")\n"
+        "op.execute('UPDATE public.visit SET id = 2')",
+        "op.execute('UPDATE public.visit SET id = 1')",
+    )
+    history.add(
+        "op.execute('ALTER TABLE public.visit ADD more int; UPDATE public.visit SET more = 1')",
+        "op.execute('ALTER TABLE public.visit DROP more')",
+    )
+
+    report = history.rehearse(undo=True)
+
+    assert report.failure is None
+    assert [(each.undo.state, each.undo.lost) for each in report.revisions] == [("same", ()), ("same", ())]
+
+
+@postgres_only
 def test_what_is_counted_is_not_locked_for_the_migration(make_history: Callable[..., History]) -> None:
     """Nor is it shown as such."""
     history = make_history(per_migration=False)
