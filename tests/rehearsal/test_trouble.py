@@ -264,3 +264,16 @@ def test_the_applications_own_database_is_out_of_reach(history: History) -> None
 
     assert "is the application's own database, which nothing connects to while its migrations are" in failure.error
     assert history.dump() == before
+
+
+@pytest.mark.skipif(SQLITE, reason="SQLite ends no session")
+def test_no_setting_ends_the_sessions_that_look(history: History) -> None:
+    """They have nothing to do while a migration takes its time."""
+    setting = "ALTER DATABASE %I SET idle_session_timeout = ''300ms''"
+    history.run(f"DO $$BEGIN EXECUTE format('{setting}', current_database()); END$$")
+    history.add("op.execute('SELECT pg_sleep(0.8); DELETE FROM note WHERE id = 1')")
+
+    report = history.rehearse()
+
+    assert report.failure is None
+    assert [(each.before, each.after) for each in report.revisions[0].rows] == [(2, 1)]
