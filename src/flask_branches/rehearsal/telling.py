@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flask_branches.rehearsal.course import Course
     from flask_branches.rehearsal.locks import Held
     from flask_branches.rehearsal.looking import Looks
-    from flask_branches.rehearsal.observed import Growth, Rows, Span, Wal
+    from flask_branches.rehearsal.observed import Growth, Rows, Span, Transaction, Wal
     from flask_branches.rehearsal.probing import Waited
     from flask_branches.rehearsal.runs import Run
 
@@ -96,12 +96,22 @@ def warnings(courses: Iterable[Course]) -> Iterator[str]:
                     "op.get_bind()."
                 )
             # On SQLite the driver commits before and after what changes the schema, whatever the migration does.
-            if len(run.transactions) > 1 and course.connection.dialect.name != "sqlite":
-                times = len(run.transactions) - 1
-                yield (
-                    f"{run.id} committed by itself, {'once' if times == 1 else f'{times:,} times'}: if it fails on its "
-                    "way, what it has done until then stays."
-                )
+            if course.connection.dialect.name != "sqlite":
+                yield from _ended_by_itself(run.id, [each for each in course.transactions if run.id in each.revisions])
+
+
+def _ended_by_itself(revision: str, transactions: Sequence[Transaction]) -> Iterator[str]:
+    times = sum(each.committed for each in transactions[:-1])
+    if times:
+        yield (
+            f"{revision} committed by itself, {'once' if times == 1 else f'{times:,} times'}: if it fails on its way, "
+            "what it has done until then stays."
+        )
+    if times < len(transactions) - 1:
+        yield (
+            f"{revision} rolled back by itself: what it had done until then has come to nothing, and it counts as run "
+            "all the same."
+        )
 
 
 def unwatched(courses: Iterable[Course]) -> Iterator[str]:
