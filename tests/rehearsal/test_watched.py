@@ -57,6 +57,22 @@ def test_a_reader_really_waits_that_long(history: History) -> None:
     assert probe.waited >= 250
 
 
+@pytest.mark.parametrize("lock", ["LOCK TABLE note", "ALTER TABLE note ALTER COLUMN id TYPE bigint"])
+def test_nobody_waits_from_one_transaction_to_the_next(history: History, lock: str) -> None:
+    """Who has waited for the first is next, and a migration's next lock behind him."""
+    history.run("INSERT INTO note SELECT i, 'x' FROM generate_series(10, 2000) i")
+    history.add(f"op.execute('{lock}'); op.execute('SELECT pg_sleep(0.3)')")
+    history.add(f"op.execute('{lock.replace('bigint', 'int')}'); op.execute('SELECT pg_sleep(0.3)')")
+
+    report = history.rehearse()
+
+    (blocking,) = report.blocking
+    assert len(blocking.reads) == len(blocking.writes) == 2
+    assert blocking.longest_read == max(each.blocking[0].longest_read for each in report.revisions)
+    for probe in blocking.probes:
+        assert probe.waited == pytest.approx(probe.derived, abs=100)
+
+
 def test_what_is_new_keeps_nobody_waiting(history: History) -> None:
     """A table that nobody knows has no readers; the one that its key refers to has, and keeps writers waiting."""
     history.add("op.execute('CREATE TABLE star (note int REFERENCES note)')")

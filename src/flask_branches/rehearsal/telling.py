@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flask_branches.rehearsal.locks import blocks, merged, mode_of, strength
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _SHOWN = 100
 """How many spans of one lock are kept: a backfill that commits in batches has thousands."""
 _CLOSE = 1
-"""Milliseconds between two spans that a reader would feel as one."""
+"""Milliseconds between the spans of two parts of a table that a reader would feel as one: who has got the one waits for
+the other then."""
 _TOAST = "t"
 
 
@@ -33,6 +35,27 @@ class Measured:
     wal: Wal | None = None
     growth: tuple[Growth, ...] = ()
     rows: tuple[Rows, ...] = ()
+
+
+@dataclass
+class _Spans:
+    """When a table was locked, and when what is part of it was: its indexes, its partitions."""
+
+    own: list[Span] = field(default_factory=list)
+    parts: list[Span] = field(default_factory=list)
+
+    def add(self, lock: Lock, *, is_part: bool) -> None:
+        (self.parts if is_part else self.own).extend(lock.spans)
+
+    def felt(self) -> list[Span]:
+        """When a reader would wait: whoever has waited for a table is next when that is let go of."""
+        own = merged(self.own)
+        more = [
+            each
+            for each in self.parts
+            if not any(span.began <= each.began + _CLOSE and each.ended <= span.ended + _CLOSE for span in own)
+        ]
+        return merged([*own, *more], _CLOSE) if more else own
 
 
 def revisions(course: Course, measured: Sequence[Measured]) -> list[Revision]:
@@ -50,23 +73,23 @@ def revisions(course: Course, measured: Sequence[Measured]) -> list[Revision]:
 
 def blocking(locks: Iterable[Lock], probes: Iterable[Probe] = ()) -> tuple[Blocking, ...]:
     """For how long those who use a table would have waited, by the locks; the longest waits first."""
-    reads: dict[str, list[Span]] = {}
-    writes: dict[str, list[Span]] = {}
+    reads: dict[str, _Spans] = defaultdict(_Spans)
+    writes: dict[str, _Spans] = defaultdict(_Spans)
     for lock in locks:
         if lock.existed and lock.blocks in {"writes", "reads and writes"}:
             for table in (lock.table, *lock.above):
-                writes.setdefault(table, []).extend(lock.spans)
+                writes[table].add(lock, is_part=lock.object != table)
                 if lock.blocks == "reads and writes":
-                    reads.setdefault(table, []).extend(lock.spans)
+                    reads[table].add(lock, is_part=lock.object != table)
     probes = list(probes)
     found = [
         Blocking(
             table,
-            _shown(merged(reads.get(table, ()), _CLOSE)),
-            _shown(merged(writes[table], _CLOSE)),
+            _shown(reads[table].felt()),
+            _shown(spans.felt()),
             tuple(each for each in probes if each.table == table),
         )
-        for table in writes
+        for table, spans in writes.items()
     ]
     return tuple(sorted(found, key=lambda each: (-each.longest_read, -each.longest_write)))
 
