@@ -87,3 +87,14 @@ def test_what_a_tenant_loses_is_its_own(tenants: Callable[..., History]) -> None
     assert found == [("r1", []), ("r2", [("a.note", 2, 0)]), ("r1", [("b.note", 2, 1)]), ("r2", [])]
     assert all(each.wal is not None and each.wal.size > 0 for each in report.revisions)
     assert report.status == 1
+
+
+def test_the_models_are_compared_with_each_tenant(tenants: Callable[..., History]) -> None:
+    """One after the other."""
+    history = tenants(a="r1", b="r1")
+    history.add("pass")
+
+    report = history.rehearse(drift=True)
+
+    assert report.differences is not None
+    assert {f"{tenant}.note.column1" in str(report.differences) for tenant in ("a", "b")} == {True}
