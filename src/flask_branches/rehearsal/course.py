@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from flask_branches.rehearsal.observed import Span, Transaction
+from flask_branches.rehearsal.runs import Open
 from flask_branches.rehearsal.statements import BACK_TO, ENDS, Reader, Tally, shortened
 
 if TYPE_CHECKING:
@@ -23,14 +23,6 @@ _IN_ERROR = 3  # its PQTRANS_INERROR
 _CONCURRENTLY = "concurrently"
 _LOOKED_AT = 50
 """Rows that are committed in batches are looked at no more often than this, in milliseconds."""
-
-
-@dataclass
-class _Open:
-    number: int
-    began: float
-    revisions: dict[str, None] = field(default_factory=dict)
-    statements: int = 0
 
 
 class Course:
@@ -54,8 +46,10 @@ class Course:
         """The statement that the database has refused."""
         self._clock = clock
         self._run: Run | None = None
+        self._noted: Run | None = None
+        """The one that Alembic is noting down."""
         self._read = Reader().read
-        self._open: _Open | None = None
+        self._open: Open | None = None
         self._number = 0
         self._closing = False
         self._began_to_close: float | None = None
@@ -89,7 +83,7 @@ class Course:
     def begin(self, run: Run) -> None:
         """A revision's own code is to run."""
         self.runs.append(run)
-        self._run = run
+        self._run = self._noted = run
         self.failing = None
         if self.activity is not None:
             self.activity.revision, self.activity.since = run.id, run.began
@@ -103,6 +97,15 @@ class Course:
             self._look_at_rows()
         run.ended = self._clock.now()
         self._run = None
+
+    def leave(self) -> None:
+        """The revision has been noted down too; what comes now is no part of it."""
+        self._noted = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a transaction is open that has run a revision."""
+        return self._open is not None and bool(self._open.revisions)
 
     def before(self, text: str) -> None:
         """A statement is to be sent."""
@@ -220,15 +223,14 @@ class Course:
 
     def _count(self, began: float) -> int | None:
         """Count a statement of the transaction that is open, or begins with it."""
-        # What Alembic notes down after a revision's own code is part of it.
-        run = self._run or (self.runs[-1] if self.runs else None)
+        run = self._noted  # what Alembic notes down after a revision's own code is part of it
         if getattr(self.driver, "autocommit", False) is True:
             if run is not None:
                 run.at_once = True
             return None
         if self._open is None:
             self._number += 1
-            self._open = _Open(self._number, began)
+            self._open = Open(self._number, began)
         if run is not None:
             self._open.statements += 1
             self._open.revisions[run.id] = None

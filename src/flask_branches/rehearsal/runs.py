@@ -1,4 +1,4 @@
-"""One revision, while it is run."""
+"""Revisions and transactions, while they go on."""
 
 from __future__ import annotations
 
@@ -36,3 +36,13 @@ class Run:
     def span(self) -> Span:
         """From its first statement to its last."""
         return Span(self.began, max(self.ended, self.began))
+
+
+@dataclass
+class Open:
+    """A transaction that has not ended."""
+
+    number: int
+    began: float
+    revisions: dict[str, None] = field(default_factory=dict)
+    statements: int = 0

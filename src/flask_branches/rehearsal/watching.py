@@ -43,6 +43,7 @@ class Watch:
         self._observe = observe
         self._measure = measure
         self._by_connection: dict[int, Course] = {}
+        self._contexts: dict[Course, MigrationContext] = {}
         self._current: Course | None = None
         self._own: dict[int, tuple[float, int | None]] = {}
         self._quiet = False
@@ -99,6 +100,7 @@ class Watch:
         """It has run."""
         course = self._course(context)
         course.settle()
+        course.leave()
         self._quiet = True
         try:
             with self._clock.paused():
@@ -110,17 +112,26 @@ class Watch:
     def _course(self, context: MigrationContext) -> Course:
         connection = cast("Connection", context.connection)
         known = self._by_connection.get(id(connection))
-        if known is None:
+        # An env.py may go on with the same connection, as to another tenant's schema.
+        if known is None or (self._contexts[known] is not context and not known.goes_on):
             known = Course(self._migrations.key_of(context), connection, self._clock)
             if connection.dialect.name == "postgresql" and not hasattr(known.driver, "info"):
                 raise NotSupported(
                     f"The driver {connection.dialect.driver!r} cannot be watched: use psycopg, or psycopg2."
                 )
-            self._by_connection[id(connection)] = known
+            self._by_connection[id(connection)], self._contexts[known] = known, context
+            self._end_others(known)
             self.courses.append(known)
             with self._clock.paused():
                 self._observe(known)
         return known
+
+    def _end_others(self, new: Course) -> None:
+        """Let nobody look on at a session for a course that is over: what it locks from now on is the new one's."""
+        for course in self.courses:
+            if course.observer is not None and course.observer.pid == _pid_of(new.driver):
+                course.settle()
+                course.observer.stop()
 
     def _before(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  the DB-API has no types
         if self._quiet:
