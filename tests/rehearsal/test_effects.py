@@ -165,6 +165,18 @@ def test_a_copy_that_has_a_tables_name_has_its_users(history: History) -> None:
     assert report.status == 1
 
 
+def test_a_new_index_is_in_use_for_the_next_revision(history: History) -> None:
+    """Who reads its table waits for it."""
+    history.add("op.execute('CREATE INDEX words ON note (text)')")
+    history.add("op.execute('REINDEX INDEX words')")
+
+    built, built_again = history.rehearse().revisions
+
+    assert [(each.longest_read > 0, each.longest_write > 0) for each in built.blocking] == [(False, True)]
+    assert [(each.longest_read > 0, each.longest_write > 0) for each in built_again.blocking] == [(True, True)]
+    assert [each.object for each in built_again.rewrites] == ["public.words"]
+
+
 def test_the_log_is_told_by_session(history: History) -> None:
     """From version 18 on; what others write meanwhile is not in it."""
     history.add("op.execute('INSERT INTO note SELECT n, repeat($$x$$, 50) FROM generate_series(10, 2000) n')")
