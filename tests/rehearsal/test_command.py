@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from typing import TYPE_CHECKING, Any
@@ -204,7 +205,12 @@ def test_a_migration_that_leaves_is_two(history: History, rehearse: Run, where: 
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(RuntimeError("odd\nand more"), "RuntimeError: odd"), (SystemExit(1), "SystemExit: 1")]
+    ("error", "said"),
+    [
+        (RuntimeError("odd\nand more"), "RuntimeError: odd"),
+        (SystemExit(1), "SystemExit: 1"),
+        (asyncio.CancelledError("odd"), "CancelledError: odd"),
+    ],
 )
 def test_what_nobody_has_foreseen_is_two(
     rehearse: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str
