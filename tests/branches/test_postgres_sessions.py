@@ -150,10 +150,7 @@ def test_a_branch_in_use_is_reset_by_force_alone(make_world: MakeWorld, at: At) 
                 world.branches.reset("mine", force=force)
         assert busy.exec_driver_sql("SELECT count(*) FROM note").scalar() == 3
         busy.rollback()
-        with (
-            soon(),
-            pytest.raises(DatabaseInUse, match=r"^The branch 'mine' is in use by .*idle\).* --force\.$"),
-        ):
+        with soon(), pytest.raises(DatabaseInUse, match=r"^The branch 'mine' is in use by .*idle\).* --force\.$"):
             world.branches.reset("mine")
         assert world.branches.databases.sweep(dry_run=True) == []
 

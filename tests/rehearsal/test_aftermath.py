@@ -59,6 +59,28 @@ def test_a_missing_downgrade_is_a_warning(history: History) -> None:
     assert report.verdict == "safe"
 
 
+@pytest.mark.parametrize(
+    ("statement", "rows"),
+    [
+        ("ALTER TABLE note RENAME TO memo", []),
+        ("ALTER TABLE note RENAME TO memo; DELETE FROM memo WHERE id = 1", [(TABLE, 2, 1)]),
+        (
+            "DROP TABLE note; CREATE TABLE memo (id INT); INSERT INTO memo VALUES (1), (2)",
+            [(TABLE, 2, None), (TABLE.replace("note", "memo"), None, 2)],
+        ),
+    ],
+)
+def test_a_table_with_a_new_name_has_its_rows(
+    history: History, statement: str, rows: list[tuple[str, int | None, int | None]]
+) -> None:
+    """On SQLite too, where a table is known by its name; another one that has its place in the file has not."""
+    history.add("\n".join(f"op.execute('{each}')" for each in statement.split("; ")))
+
+    (revision,) = history.rehearse().revisions
+
+    assert sorted((each.table, each.before, each.after) for each in revision.rows) == sorted(rows)
+
+
 @pytest.mark.skipif(SQLITE, reason="a shared transaction needs DDL that is part of one")
 def test_revisions_of_one_transaction_are_undone_one_by_one(make_history: Callable[..., History]) -> None:
     """The session itself has seen each schema in between."""

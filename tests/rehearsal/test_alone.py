@@ -35,6 +35,9 @@ subprocess.run([sys.executable, "-c", delete, url], check=True)
 KEEP = "current_app.extensions['kept'] = raw"
 
 
+LOCK = "LOCK TABLE note; SELECT pg_sleep(0.3)"
+
+
 def _lost(report: Report) -> list[tuple[str, str, int | None, int | None]]:
     assert report.failure is None
     return [(each.id, rows.table, rows.before, rows.after) for each in report.revisions for rows in each.rows]
@@ -69,6 +72,38 @@ def test_rows_are_lost_by_a_connection_that_is_used_again(history: History) -> N
 
     assert _lost(report) == [("r2", NOTE, 2, 0)]
     assert report.status == 1
+
+
+@postgres_only
+@pytest.mark.parametrize("cursor", ["op.get_bind().connection.cursor()", "raw.cursor()"])
+def test_locks_are_seen_whoever_takes_them_by_the_drivers_cursor(history: History, cursor: str) -> None:
+    """SQLAlchemy tells of no statement there; a connection of the migration's own is told."""
+    history.add(
+        "raw = current_app.extensions['migrate'].db.engine.raw_connection()\n"
+        f"{cursor}.execute({LOCK!r})\nraw.rollback(); raw.close()"
+    )
+
+    report = history.rehearse()
+
+    (revision,) = report.revisions
+    (lock,) = revision.locks
+    assert (lock.object, lock.mode) == ("public.note", "ACCESS EXCLUSIVE")
+    assert revision.span.began <= lock.spans[0].began
+    assert lock.longest > 200
+    assert [each.startswith("r1 opened a connection of its own") for each in report.warnings] == [True]
+    assert not any("other sessions" in each for each in report.not_shown)
+
+
+@postgres_only
+@pytest.mark.parametrize(("code", "told"), [(IN_A_PROCESS, True), ("op.execute('SELECT 1')", False)])
+def test_what_other_programs_do_is_said_not_to_be_seen(history: History, code: str, *, told: bool) -> None:
+    """But for what has come of it: the rows that are gone."""
+    history.add(code)
+
+    report = history.rehearse()
+
+    said = "What other sessions have locked while r1 ran"
+    assert [each.partition(":")[0] for each in report.not_shown if "other sessions" in each] == [said] * told
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -204,7 +205,7 @@ def test_a_migration_that_leaves_is_two(history: History, rehearse: Run, where: 
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(RuntimeError("odd\nand more"), "RuntimeError: odd"), (SystemExit(1), "SystemExit: 1")]
+    ("error", "said"), [(RuntimeError("odd\nand more"), "odd"), (SystemExit(1), "1"), (CancelledError("odd"), "odd")]
 )
 def test_what_nobody_has_foreseen_is_two(
     rehearse: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str
@@ -216,7 +217,8 @@ def test_what_nobody_has_foreseen_is_two(
 
     monkeypatch.setattr(rehearsal, "rehearse", fail)
 
-    assert rehearse(status=2).output == f"Error: The migrations could not be rehearsed: {said}.\n"
+    named = f"{type(error).__name__}: {said}"
+    assert rehearse(status=2).output == f"Error: The migrations could not be rehearsed: {named}.\n"
 
 
 @pytest.mark.parametrize("where", ["env.py", "versions/r1.py"])

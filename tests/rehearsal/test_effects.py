@@ -46,6 +46,38 @@ def test_rewrites_are_told_from_truncation(
     assert all(each.truncated is truncated for each in revision.rewrites)
 
 
+def test_what_the_drivers_own_cursor_does_is_seen(history: History) -> None:
+    """SQLAlchemy tells nothing of it."""
+    history.add(
+        "cursor = op.get_bind().connection.cursor()\n"
+        "cursor.execute('ALTER TABLE note ALTER COLUMN id TYPE bigint; CREATE INDEX words ON note (text)')"
+    )
+
+    report = history.rehearse(limits=Limits(max_rewrite=0))
+
+    assert [each.object for each in _only(report).rewrites] == ["public.note"]
+    assert "public.words" in [each.name for each in _only(report).indexes]
+    assert report.status == 1
+
+
+def test_an_index_that_could_not_be_built_is_left_invalid(history: History) -> None:
+    """A migration may forgive that."""
+    history.run("UPDATE note SET text = 'the same'")
+    history.add(
+        "with op.get_context().autocommit_block():\n"
+        "    try:\n        op.execute('CREATE UNIQUE INDEX CONCURRENTLY words ON note (text)')\n"
+        "    except sa.exc.IntegrityError:\n        pass"
+    )
+
+    report = history.rehearse()
+
+    (index,) = _only(report).indexes
+    assert (index.name, index.valid, index.concurrently) == ("public.words", False, True)
+    assert [each.seen.partition(":")[0] for each in report.advice if each.severity == "warning"] == [
+        "public.words on public.note was left invalid"
+    ]
+
+
 def test_a_constraint_that_was_checked_is_told(history: History) -> None:
     """With the rows that were read for it; where another constraint proves it, nothing is read."""
     history.run("ALTER TABLE note ADD COLUMN stars INT; UPDATE note SET stars = 5; ANALYZE note")
@@ -88,6 +120,61 @@ def test_a_new_name_loses_nothing(history: History) -> None:
 
     assert renamed.rows == ()
     assert [(each.table, each.columns_lost) for each in dropped.rows] == [("public.message", ("body",))]
+
+
+COPY = "CREATE TABLE copy AS SELECT id, text FROM thing; DROP TABLE thing; ALTER TABLE copy RENAME TO thing"
+
+
+def test_a_copy_that_takes_a_tables_name_has_its_rows(history: History) -> None:
+    """It is another table to Postgres, with other numbers for its columns; what is missing in it is lost."""
+    history.run("CREATE TABLE thing AS SELECT 0 AS old, id, text FROM note; ALTER TABLE thing DROP COLUMN old")
+    history.add(f"op.execute('{COPY}')")
+    history.add(f"op.execute('{COPY.replace('id, text', 'id')}')")
+    history.add(f"op.execute('{COPY.replace('id, text', 'id').replace('; DROP', ' LIMIT 1; DROP')}')")
+
+    kept, fewer_columns, fewer_rows = history.rehearse().revisions
+
+    assert kept.rows == ()
+    assert [(each.before, each.after, each.columns_lost) for each in fewer_columns.rows] == [(2, 2, ("text",))]
+    assert [(each.before, each.after, each.columns_lost) for each in fewer_rows.rows] == [(2, 1, ())]
+
+
+def test_a_copy_that_has_a_tables_name_has_its_users(history: History) -> None:
+    """From the next revision on: who locks it then keeps them waiting; until then the other table has them."""
+    history.run("CREATE TABLE thing AS SELECT id, text FROM note")
+    copying = (
+        "CREATE TABLE copy (LIKE thing)",
+        "LOCK TABLE thing IN SHARE MODE",
+        "INSERT INTO copy SELECT * FROM thing",
+        "DROP TABLE thing",
+        "ALTER TABLE copy RENAME TO thing",
+    )
+    history.add("\n".join(f"op.execute('{each}')" for each in copying))
+    history.add("op.execute('ALTER TABLE thing ALTER COLUMN id TYPE bigint'); op.execute('SELECT pg_sleep(0.1)')")
+
+    report = history.rehearse(limits=Limits(max_lock=90, max_rewrite=0))
+
+    copied, locked = report.revisions
+    assert [(each.object, each.mode, each.existed) for each in copied.locks if "writes" in each.blocks] == [
+        ("public.thing", "ACCESS EXCLUSIVE", False),
+        ("public.thing", "SHARE", True),
+        ("public.thing", "ACCESS EXCLUSIVE", True),
+    ]
+    assert [(each.table, each.longest_read > 90) for each in locked.blocking] == [("public.thing", True)]
+    assert [(each.object, each.before > 0) for each in locked.rewrites] == [("public.thing", True)]
+    assert report.status == 1
+
+
+def test_a_new_index_is_in_use_for_the_next_revision(history: History) -> None:
+    """Who reads its table waits for it."""
+    history.add("op.execute('CREATE INDEX words ON note (text)')")
+    history.add("op.execute('REINDEX INDEX words')")
+
+    built, built_again = history.rehearse().revisions
+
+    assert [(each.longest_read > 0, each.longest_write > 0) for each in built.blocking] == [(False, True)]
+    assert [(each.longest_read > 0, each.longest_write > 0) for each in built_again.blocking] == [(True, True)]
+    assert [each.object for each in built_again.rewrites] == ["public.words"]
 
 
 def test_the_log_is_told_by_session(history: History) -> None:

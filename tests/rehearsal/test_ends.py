@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import sqlite3
 import sys
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.branches.worlds import SQLITE
@@ -159,3 +160,18 @@ def test_what_goes_on_is_ended_again_and_again(monkeypatch: pytest.MonkeyPatch) 
 
     assert not any(each.name == "rehearsal-timeout" for each in threading.enumerate())
     assert len(asked) == number
+
+
+@pytest.mark.parametrize(("dialect", "cancelled"), [("postgresql", ["cancel"]), ("sqlite", [])])
+def test_a_session_of_an_asynchronous_env_py_is_ended(dialect: str, cancelled: list[str]) -> None:
+    """SQLAlchemy's adapter of its driver has no word for that; the driver has, for other threads too."""
+    said: list[str] = []
+    driver = SimpleNamespace(cancel=lambda: said.append("cancel"), interrupt=lambda: said.append("interrupt"))
+    adapted: Any = SimpleNamespace(
+        dialect=SimpleNamespace(name=dialect, loaded_dbapi=sqlite3),
+        connection=SimpleNamespace(dbapi_connection=object(), driver_connection=driver),
+    )
+
+    limiting.end_statement(adapted)
+
+    assert said == cancelled

@@ -10,8 +10,8 @@ from tests.rehearsal.shown.reports import safe
 
 from flask_branches.redaction import Redaction
 from flask_branches.rehearsal.hiding import reason, redacted, statement
-from flask_branches.rehearsal.observed import Validation
-from flask_branches.rehearsal.report import Failure
+from flask_branches.rehearsal.observed import Undo, Validation
+from flask_branches.rehearsal.report import Difference, Failure, OldTests
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,9 @@ from flask_branches.rehearsal.report import Failure
         ("SELECT dblink('password = ''ge heim'' port=1')", "SELECT dblink('password = ''***'' port=1')"),
         ("SELECT 'ALTER ROLE a PASSWORD ''geheim'''", "SELECT 'ALTER ROLE a PASSWORD ''***'''"),
         ("ALTER ROLE a PASSWORD ''; SELECT 'b', 'c'", "ALTER ROLE a PASSWORD '***'; SELECT 'b', 'c'"),
+        ("CREATE USER MAPPING … OPTIONS (sslpassword 'geheim')", "CREATE USER MAPPING … OPTIONS (sslpassword '***')"),
+        ("SELECT dblink('host=h sslpassword=geheim port=1')", "SELECT dblink('host=h sslpassword=*** port=1')"),
+        ("COPY a FROM PROGRAM 'PGPASSWORD=geheim psql'", "COPY a FROM PROGRAM 'PGPASSWORD=*** psql'"),
         ("SELECT 'postgresql://me:geheim@h/d'", "SELECT 'postgresql://me:***@h/d'"),
     ],
 )
@@ -101,3 +104,20 @@ def test_what_others_have_written_in_a_report_has_no_password() -> None:
     assert "geheim" not in said
     assert said.count("*** at redis://:***@h") == str(report.as_dict()).count(text) == 6
     assert found.application == "open-sesame"
+
+
+def test_what_a_database_shows_of_its_schema_has_no_password() -> None:
+    """Functions, constraints and defaults have texts in them, as a migration's statements have."""
+    text = "CHECK (a <> 'host=h password=geheim port=1'::text)"
+    undo = Undo("differs", diff=f"--- expected\n+++ seen\n-    b integer\n+    CONSTRAINT c {text}\n")
+    revision = replace(safe().revisions[0], validations=(Validation("note", text, 1),), undo=undo)
+    tests = OldTests("pytest --db redis://:geheim@h", 0, 1, "at redis://:geheim@h\n")
+    differences = (Difference(text, "database"),)
+
+    found = redacted(replace(safe(), revisions=(revision,), differences=differences, old_tests=tests), Redaction([]))
+
+    said = str(found.as_dict())
+    assert "geheim" not in said
+    assert said.count("password=*** port=1") == 3
+    assert said.count("redis://:***@h") == 2
+    assert "-    b integer" in found.revisions[0].undo.diff

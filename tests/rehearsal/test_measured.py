@@ -55,6 +55,48 @@ def test_what_was_not_written_to_is_not_counted_again(
     ]
 
 
+@postgres_only
+@pytest.mark.parametrize("per_migration", [True, False])
+def test_rows_that_are_lost_of_what_is_too_large_are_told(
+    make_history: Callable[..., History], monkeypatch: pytest.MonkeyPatch, *, per_migration: bool
+) -> None:
+    """By what was deleted: the file that an estimate goes by keeps its size, and grows by an UPDATE."""
+    history = make_history(per_migration=per_migration)
+    history.run("INSERT INTO note SELECT i, 'x' FROM generate_series(10, 10007) i")
+    history.run("ANALYZE note")
+    history.add("op.execute('DELETE FROM note WHERE id > 1007')")
+    history.add("op.execute(\"UPDATE note SET text = 'y'\")")
+    history.add("op.execute('TRUNCATE note')")
+    monkeypatch.setattr(rows, "_within", lambda *_: set())
+
+    report = history.rehearse()
+
+    assert [[(each.before, each.after, each.exact) for each in revision.rows] for revision in report.revisions] == [
+        [(10_000, 1_000, False)],
+        [],
+        [(1_000, 0, False)],
+    ]
+    assert report.reasons[0] == "r1 loses about 9,000 rows of public.note (of 10,000)"
+
+
+@postgres_only
+def test_a_partition_that_is_detached_is_counted(history: History) -> None:
+    """It is a table of its own from then on, which nobody has written to."""
+    history.run("CREATE TABLE visit (id int) PARTITION BY LIST (id)")
+    history.run("CREATE TABLE visit_1 PARTITION OF visit FOR VALUES IN (1)")
+    history.run("INSERT INTO visit VALUES (1)")
+    history.add("op.execute('ALTER TABLE visit DETACH PARTITION visit_1')")
+    history.add("op.execute('DROP TABLE visit_1')")
+
+    report = history.rehearse()
+
+    assert report.warnings == ()
+    assert [(each.table, each.before, each.after) for revision in report.revisions for each in revision.rows] == [
+        ("public.visit", 1, 0),
+        ("public.visit_1", 1, None),
+    ]
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -91,6 +133,32 @@ def test_a_migrations_limits_are_not_for_what_is_measured(make_history: Callable
 
     assert report.failure is None
     assert [(each.before, each.after) for each in report.revisions[0].rows] == [(299_993, 299_992)]
+
+
+@postgres_only
+def test_a_migrations_settings_are_not_for_what_is_compared(make_history: Callable[..., History]) -> None:
+    """How it wants values and names to be written is no change of them."""
+    history = make_history(per_migration=False)
+    env = (history.folder / "env.py").read_text()
+    (history.folder / "env.py").write_text(env.replace("configure(", "configure(version_table_schema='meta', "))
+    history.run("CREATE SCHEMA meta; ALTER TABLE alembic_version SET SCHEMA meta")
+    history.run("CREATE TABLE visit (id int REFERENCES note, at timestamptz, was interval, of regclass)")
+    history.run("INSERT INTO visit VALUES (1, now(), '1 day', 'note')")
+    history.add(
+        "op.execute(\"SELECT set_config('search_path', '', false)\")\n"
+        "op.execute(\"SET TimeZone = 'Asia/Tokyo'; SET IntervalStyle = 'iso_8601'\")\n"
+        "op.execute('UPDATE public.visit SET id = 2')",
+        "op.execute('UPDATE public.visit SET id = 1')",
+    )
+    history.add(
+        "op.execute('ALTER TABLE public.visit ADD more int; UPDATE public.visit SET more = 1')",
+        "op.execute('ALTER TABLE public.visit DROP more')",
+    )
+
+    report = history.rehearse(undo=True)
+
+    assert report.failure is None
+    assert [(each.undo.state, each.undo.lost) for each in report.revisions] == [("same", ()), ("same", ())]
 
 
 @postgres_only

@@ -142,7 +142,7 @@ def test_what_they_say_is_shown_and_its_end_kept(
 
 
 def test_no_password_is_shown(write: Write, capfd: pytest.CaptureFixture[str]) -> None:
-    """Neither in what is kept nor in what is shown."""
+    """Neither in what is kept nor in what is shown, of no URL."""
     from flask_branches.branch import Branch, now
 
     url = "postgresql+psycopg://me:hush-hush@localhost/x"
@@ -150,12 +150,13 @@ def test_no_password_is_shown(write: Write, capfd: pytest.CaptureFixture[str]) -
         "x", "x", None, url, now(), None, "postgres", binds={"second": url.replace("hush-hush", "quiet%21")}
     )
 
-    tests = old_code.run(write("import os; print(os.environ)"), branch, _MINUTE)
+    tests = old_code.run(write("import os; print(os.environ, 'redis://:geheim@h')"), branch, _MINUTE)
 
     for said in (tests.output, capfd.readouterr().err):
         assert "DATABASE_URL" in said
         assert "hush-hush" not in said
         assert "quiet" not in said
+        assert "geheim" not in said
 
 
 def test_what_does_not_end_is_ended(write: Write, branch: Branch, until: Callable[..., None]) -> None:

@@ -87,3 +87,38 @@ def test_what_a_tenant_loses_is_its_own(tenants: Callable[..., History]) -> None
     assert found == [("r1", []), ("r2", [("a.note", 2, 0)]), ("r1", [("b.note", 2, 1)]), ("r2", [])]
     assert all(each.wal is not None and each.wal.size > 0 for each in report.revisions)
     assert report.status == 1
+
+
+def test_the_models_are_compared_with_each_tenant(tenants: Callable[..., History]) -> None:
+    """One after the other."""
+    history = tenants(a="r1", b="r1")
+    history.add("pass")
+
+    report = history.rehearse(drift=True)
+
+    assert report.differences is not None
+    assert {f"{tenant}.note.column1" in str(report.differences) for tenant in ("a", "b")} == {True}
+
+
+_DETACH = "connection.detach()"
+_OPENED = "with db.engine.connect() as connection:"
+_ONE = _ENV.replace(_OPENED, "if True:").replace(_DETACH, "pass")
+_ONE = _ONE.replace("for ", "connection = db.engine.connect()\nfor ")
+
+
+@pytest.mark.parametrize(
+    "env", [_ENV, _ENV.replace(_DETACH, "pass"), f"{_ONE}connection.close()"], ids=["own", "pooled", "one"]
+)
+def test_what_a_tenant_locks_is_its_own(tenants: Callable[..., History], env: str) -> None:
+    """Also where one session goes from one tenant to the next; each revision commits once."""
+    history = tenants(a="first", b="first")
+    (history.folder / "env.py").write_text(env)
+    history.add(f"{ADD}; op.execute('SELECT pg_sleep(0.3)')")
+    history.add("op.execute('SELECT pg_sleep(0.3)')")
+
+    report = history.rehearse()
+
+    found = [(each.id, [lock.object for lock in each.locks if lock.existed]) for each in report.revisions]
+    assert found == [("r1", ["a.note"]), ("r2", []), ("r1", ["b.note"]), ("r2", [])]
+    assert [each.revisions for each in report.transactions] == [("r1",), ("r2",), ("r1",), ("r2",)]
+    assert (report.warnings, report.shared_transaction) == ((), False)

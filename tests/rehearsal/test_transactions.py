@@ -128,6 +128,10 @@ def test_an_own_rollback_is_no_commit(history: History) -> None:
 
     assert [each.committed for each in report.transactions] == [False, True, True]
     assert report.transactions[1].span.ended <= report.revisions[0].statements[-1].began
+    assert [each.partition(":")[0] for each in report.warnings] == [
+        "r1 committed by itself, once",
+        "r1 rolled back by itself",
+    ]
 
 
 def test_a_rollback_behind_other_statements_is_no_commit(history: History) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.branches.worlds import SQLITE
+from tests.rehearsal.seen import at_work
 
 from flask_branches import MigrationFailed
 from flask_branches.rehearsal import observing
+from flask_branches.rehearsal.grounds import Grounds
 
 if TYPE_CHECKING:
     from tests.rehearsal.histories import History
@@ -269,3 +271,21 @@ def test_the_applications_own_database_is_out_of_reach(history: History) -> None
 
     assert "is the application's own database, which nothing connects to while its migrations are" in failure.error
     assert history.dump() == before
+
+
+@pytest.mark.skipif(SQLITE, reason="SQLite ends no session")
+@pytest.mark.parametrize("name", ["idle_session_timeout", "statement_timeout", "lock_timeout"])
+def test_no_setting_ends_the_sessions_that_look(history: History, name: str) -> None:
+    """They have nothing to do while a migration takes its time, and much afterwards."""
+    setting = "DO $$BEGIN EXECUTE format('ALTER DATABASE %I {}', current_database()); END$$"
+    history.run(setting.format(f"SET {name} = ''1h''"))
+    with (
+        at_work(history.world) as (branch, _),
+        Grounds(history.world.branches.databases, branch) as grounds,
+        grounds.connected(None) as connection,
+        history.at(branch.url) as other,
+    ):
+        history.run(setting.format(f"RESET {name}"))  # the database is used again
+
+        assert other.exec_driver_sql(f"SHOW {name}").scalar_one() == "1h"
+        assert connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0"

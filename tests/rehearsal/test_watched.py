@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.branches.worlds import SQLITE
 
-from flask_branches.rehearsal.course import Course, Run
+from flask_branches.rehearsal.course import Course
 from flask_branches.rehearsal.observing import Observer
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.rehearsal.histories import History
 
     from flask_branches.rehearsal.report import Report, Revision
+    from flask_branches.rehearsal.runs import Run
 
     Until = Callable[[Callable[[], object]], object]
 
@@ -101,6 +102,21 @@ def test_a_look_that_takes_its_time_gives_no_lock_to_another_revision(
     monkeypatch.setattr(Course, "begin", waiting)
 
     assert _locks(_only(history.rehearse()))["public.note"] == "ACCESS EXCLUSIVE"
+
+
+@pytest.mark.parametrize("lock", ["LOCK TABLE note", "ALTER TABLE note ALTER COLUMN id TYPE bigint"])
+def test_nobody_waits_from_one_transaction_to_the_next(history: History, lock: str) -> None:
+    """Who has waited for the first is next, and a migration's next lock behind him."""
+    history.run("INSERT INTO note SELECT i, 'x' FROM generate_series(10, 2000) i")
+    history.add(f"op.execute('{lock}'); op.execute('SELECT pg_sleep(0.3)')")
+    history.add(f"op.execute('{lock.replace('bigint', 'int')}'); op.execute('SELECT pg_sleep(0.3)')")
+
+    report = history.rehearse()
+
+    (blocking,) = report.blocking
+    assert len(blocking.reads) == len(blocking.writes) == 2
+    assert blocking.longest_read == max(each.blocking[0].longest_read for each in report.revisions)
+    assert all(probe.derived <= blocking.longest_read for probe in blocking.probes)
 
 
 def test_what_is_new_keeps_nobody_waiting(history: History) -> None:

@@ -20,6 +20,17 @@ T = TypeVar("T")
 _ENDED = "57"
 """The class of errors by which somebody has ended a statement, or a session."""
 
+_WORDING = (
+    "search_path",
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+    "bytea_output",
+    "extra_float_digits",
+    "lc_monetary",
+)
+"""Settings by which Postgres words what is there: two looks are compared, and the other one is another session's."""
+
 
 @contextmanager
 def apart(connection: Connection, *, inside: bool) -> Iterator[None]:
@@ -35,6 +46,7 @@ def apart(connection: Connection, *, inside: bool) -> Iterator[None]:
     connection.exec_driver_sql("SAVEPOINT rehearsal")
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    connection.exec_driver_sql("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _WORDING))
     try:
         yield
     except Exception as error:

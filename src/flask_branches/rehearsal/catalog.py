@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 KINDS = {
     "r": "table",
@@ -99,7 +99,7 @@ class Catalog:
     """All relations at one moment."""
 
     def __init__(self, relations: Iterable[Relation]) -> None:
-        self.by_oid: Mapping[int, Relation] = {each.oid: each for each in relations}
+        self.by_oid: dict[int, Relation] = {each.oid: each for each in relations}
 
     def table_of(self, oid: int) -> int:
         """The table that an index, or a toast table or its index, is part of; a table is part of itself."""

@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from flask_branches.rehearsal.looking import Changes
 from flask_branches.rehearsal.observed import Span, Transaction
+from flask_branches.rehearsal.runs import Open
 from flask_branches.rehearsal.statements import BACK_TO, ENDS, Reader, Tally, shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Connection
 
     from flask_branches.rehearsal.clock import Clock
-    from flask_branches.rehearsal.looking import Looks
+    from flask_branches.rehearsal.looking import Changes, Looks
     from flask_branches.rehearsal.observing import Activity, Observer
+    from flask_branches.rehearsal.runs import Run
 
 _IDLE = 0  # libpq's PQTRANS_IDLE
 _IN_ERROR = 3  # its PQTRANS_INERROR
+_CONCURRENTLY = "concurrently"
 _LOOKED_AT = 50
 """Rows that are committed in batches are looked at no more often than this, in milliseconds."""
-
-
-@dataclass
-class Run:
-    """One revision, while it is run."""
-
-    id: str
-    down: tuple[str, ...]
-    title: str
-    began: float
-    ended: float = 0
-    statements: dict[tuple[str, bool], Tally] = field(default_factory=dict)
-    changes: Changes = field(default_factory=Changes)
-    transactions: dict[int, None] = field(default_factory=dict)
-    at_once: bool = False
-    """Whether some of its statements were each committed at once."""
-    failed: bool = False
-
-    @property
-    def span(self) -> Span:
-        """From its first statement to its last."""
-        return Span(self.began, max(self.ended, self.began))
-
-
-@dataclass
-class _Open:
-    number: int
-    began: float
-    revisions: dict[str, None] = field(default_factory=dict)
-    statements: int = 0
 
 
 class Course:
@@ -73,8 +46,10 @@ class Course:
         """The statement that the database has refused."""
         self._clock = clock
         self._run: Run | None = None
+        self._noted: Run | None = None
+        """The one that Alembic is noting down."""
         self._read = Reader().read
-        self._open: _Open | None = None
+        self._open: Open | None = None
         self._number = 0
         self._closing = False
         self._began_to_close: float | None = None
@@ -82,6 +57,8 @@ class Course:
         self._began = 0.0
         self._dirty = False
         self._looked = 0.0
+        self._concurrently = False
+        """Whether what was refused since the latest look may have left an index, built so."""
 
     @property
     def driver(self) -> Any:  # noqa: ANN401  the DB-API has no types
@@ -106,19 +83,29 @@ class Course:
     def begin(self, run: Run) -> None:
         """A revision's own code is to run."""
         self.runs.append(run)
-        self._run = run
+        self._run = self._noted = run
         self.failing = None
         if self.activity is not None:
-            self.activity.revision = run.id
+            self.activity.revision, self.activity.since = run.id, run.began
 
     def end(self, *, failed: bool = False) -> None:
         """It has run, or raised an error."""
         run = cast("Run", self._run)
         run.failed = failed
         if not failed:
+            self._dirty = True  # nobody tells of what was done by the driver's own cursor, or by a refused statement
             self._look_at_rows()
         run.ended = self._clock.now()
         self._run = None
+
+    def leave(self) -> None:
+        """The revision has been noted down too; what comes now is no part of it."""
+        self._noted = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a transaction is open that has run a revision."""
+        return self._open is not None and bool(self._open.revisions)
 
     def before(self, text: str) -> None:
         """A statement is to be sent."""
@@ -163,9 +150,15 @@ class Course:
 
     def own(self, text: str, began: float, rows: int) -> None:
         """A statement was answered to a connection that the migration has opened itself."""
+        self.opened()
         if self._run is not None:
             tally = self._tally(self._run, self._read(text)[0], text, None, began, own=True)
             tally.add(began, self._clock.now(), rows)
+
+    def opened(self) -> None:
+        """The migration has opened a connection of its own."""
+        if self._run is not None:
+            self._run.own = True
 
     def refused(self, text: str | None) -> None:
         """The database has refused a statement."""
@@ -176,6 +169,7 @@ class Course:
         elif self._run is not None:
             self._count(self._began)
             self.failing = shortened(text)
+            self._concurrently |= not self.in_transaction and _CONCURRENTLY in text.lower()
 
     def refused_own(self, text: str) -> None:
         """The database has refused a statement on a connection that the migration has opened itself."""
@@ -229,15 +223,14 @@ class Course:
 
     def _count(self, began: float) -> int | None:
         """Count a statement of the transaction that is open, or begins with it."""
-        # What Alembic notes down after a revision's own code is part of it.
-        run = self._run or (self.runs[-1] if self.runs else None)
+        run = self._noted  # what Alembic notes down after a revision's own code is part of it
         if getattr(self.driver, "autocommit", False) is True:
             if run is not None:
                 run.at_once = True
             return None
         if self._open is None:
             self._number += 1
-            self._open = _Open(self._number, began)
+            self._open = Open(self._number, began)
         if run is not None:
             self._open.statements += 1
             self._open.revisions[run.id] = None
@@ -258,7 +251,7 @@ class Course:
             self.resume()  # what was seen to be done since the savepoint was seen; that it is undone is no change
             return
         in_transaction = self.in_transaction
-        concurrently = not in_transaction and "concurrently" in text.lower()
+        concurrently = not in_transaction and _CONCURRENTLY in text.lower()
         # A hundred statements, looked at one by one, would seem to hold their locks for that much longer.
         with self._clock.paused():
             self.observer.glance(settled=True)
@@ -273,11 +266,11 @@ class Course:
             with self._clock.paused():
                 if self.in_transaction:  # which may be shorter than the time between two glances
                     self.observer.glance(settled=True)
-                cast("Run", self._run).changes.add(self._look())
+                cast("Run", self._run).changes.add(self._look(concurrently=self._concurrently))
 
     def _look(self, *, concurrently: bool = False) -> Changes:
         looks, observer = cast("Looks", self.looks), cast("Observer", self.observer)
-        self._dirty, self._looked = False, self._clock.now()
+        self._dirty, self._concurrently, self._looked = False, False, self._clock.now()
         if not self.in_transaction and self.driver.autocommit is not True:
             # To ask would begin a transaction, in which the migration's next statement may not be able to run.
             return cast("Changes", observer.ask(lambda cursor: looks.look(cursor, concurrently=concurrently)))
@@ -289,8 +282,14 @@ class Course:
         """What others have done meanwhile, to measure, is none of the next revision's."""
         if self.looks is None or self.observer is None:
             return
+        self._ask(self.looks.resume)
+        if self._run is None:
+            looks, revision = self.looks, self.runs[-1].id
+            self._ask(lambda cursor: looks.take_over(cursor, revision))
+
+    def _ask(self, look: Callable[[Any], None]) -> None:
         if self.in_transaction:
             with self.driver.cursor() as cursor:
-                self.looks.resume(cursor)
+                look(cursor)
         else:
-            self.observer.ask(self.looks.resume)
+            cast("Observer", self.observer).ask(look)

@@ -175,8 +175,9 @@ def _compared(environment: AutogenContext, heads: tuple[str, ...]) -> list[Any]:
     """What Alembic finds, after ``env.py`` has had its say, as when a revision is written by it."""
     context = environment.migration_context
     if context.config is not None:
-        # What Alembic's own recipes for env.py ask for.
-        context.config.cmd_opts = Namespace(**vars(context.config.cmd_opts or Namespace()), autogenerate=True)
+        # What Alembic's own recipes for env.py ask for; it has one configuration for all that it goes to.
+        options = vars(context.config.cmd_opts or Namespace())
+        context.config.cmd_opts = Namespace(**{**options, "autogenerate": True})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # of what SQLAlchemy cannot make out in a database
         directives = [produce_migrations(context, cast("sa.MetaData", environment.metadata))]

@@ -24,6 +24,11 @@ _CANCEL = (
     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
 
+_WITHOUT_END = (
+    "SELECT set_config(name, '0', false) FROM pg_settings"  # not every version has all of them
+    " WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout', 'idle_session_timeout')"
+)
+
 
 class Grounds:
     """The databases of a branch, and how they are connected to: by sessions in autocommit, closed with the block.
@@ -115,8 +120,7 @@ class Grounds:
             connection = engine.connect()
             self._open.callback(_close, connection)
             if not is_sqlite:
-                connection.exec_driver_sql("SET lock_timeout = 0")
-                connection.exec_driver_sql("SET statement_timeout = 0")
+                connection.exec_driver_sql(_WITHOUT_END)
         return connection
 
 

@@ -19,7 +19,7 @@ _OF_DATA = "22"
 _WITHOUT_VALUES = {"22001", "22012"}
 """A text that is too long, a division by zero: their messages show no value."""
 _FREE = {"text", "statement", "error", "detail", "diff", "seen", "reasons", "warnings"}
-_FREE |= {"title", "constraint", "not_shown"}
+_FREE |= {"title", "constraint", "not_shown", "command", "output"}
 """Fields of a report that hold what others have written; the others are names and figures."""
 
 
@@ -40,7 +40,7 @@ def reason(error: BaseException) -> str:
 
 
 def redacted(part: _Any, redaction: Redaction) -> _Any:
-    """A report, or a part of it, without passwords in what others have written: some URLs', and those in any URL."""
+    """A report, or a part of it, without passwords in what others have written: some URLs', and those of any SQL."""
     if not is_dataclass(part) or isinstance(part, type):
         return part
     found = {}
@@ -59,4 +59,4 @@ def redacted(part: _Any, redaction: Redaction) -> _Any:
 def _texts(value: Any, redaction: Redaction) -> Any:  # noqa: ANN401  a text, several, or none
     if isinstance(value, tuple):
         return tuple(_texts(each, redaction) for each in value)
-    return passwords.in_urls(redaction.text(value)) if isinstance(value, str) else value
+    return passwords.hidden(redaction.text(value)) if isinstance(value, str) else value

@@ -93,8 +93,11 @@ def end_statement(connection: Connection) -> None:
     """End what a session does at this moment; from another thread than the one that waits for it."""
     # Who is gone, or was closed meanwhile, does nothing any more.
     with suppress(sa.exc.SQLAlchemyError, cast("Any", connection.dialect.loaded_dbapi).Error):
-        driver: Any = connection.connection.dbapi_connection
-        driver.interrupt() if connection.dialect.name == "sqlite" else driver.cancel()
+        pooled: Any = connection.connection
+        if connection.dialect.name != "sqlite":
+            pooled.driver_connection.cancel()  # an env.py may be asynchronous: SQLAlchemy's adapter has no such word
+        elif hasattr(pooled.dbapi_connection, "interrupt"):
+            pooled.dbapi_connection.interrupt()
 
 
 def _end(seconds: float, cancel: Callable[[], None], ended: threading.Event) -> None:

@@ -52,6 +52,8 @@ class Looks:
         self._parents = catalog.parents(cursor)
         self.known: dict[int, Relation] = dict(self.before.by_oid)
         """Every relation that was ever seen, as it was called first."""
+        self.taken_over: dict[int, str] = {}
+        """What was not there before and has come into use, and the revision that has made it."""
 
     def table_of(self, oid: int) -> int:
         """The table that a relation is part of, gone as it may be."""
@@ -77,6 +79,23 @@ class Looks:
     def resume(self, cursor: Any) -> None:  # noqa: ANN401  as above
         """Take what there is now for what was there before."""
         self._last, self._rules = catalog.read(cursor, self._hidden), catalog.rules(cursor)
+
+    def take_over(self, cursor: Any, revision: str) -> None:  # noqa: ANN401  as above
+        """Note what is in use from now on: a copy that has been given a table's name, and new indexes of tables.
+
+        Args:
+            cursor: of a session that sees it.
+            revision: the one that has ended.
+        """
+        names = {each.name for each in self.before.by_oid.values()}
+        new = {oid: each for oid, each in self._last.by_oid.items() if oid not in self.before.by_oid}
+        tables = {oid for oid, each in new.items() if each.name in names and not each.is_index}
+        tables |= self.before.by_oid.keys()
+        for oid, each in new.items():
+            if self._last.table_of(oid) in tables:
+                self.before.by_oid[oid] = self.known[oid] = each
+                self.sizes[oid] = _size(cursor, each)
+                self.taken_over[oid] = revision
 
     def look(self, cursor: Any, *, concurrently: bool = False) -> Changes:  # noqa: ANN401  as above
         """What has changed since the look before.

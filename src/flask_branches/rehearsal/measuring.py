@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask_branches import schema
 from flask_branches.rehearsal import catalog, rows, sessions, states
 from flask_branches.rehearsal.apart import apart
-from flask_branches.rehearsal.states import State, Thing
+from flask_branches.rehearsal.states import Mark, State, Thing
 from flask_branches.rehearsal.telling import Measured
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _COLUMNS = (
     "SELECT attrelid, attnum, quote_ident(attname) FROM pg_attribute"
     " WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped"
 )
+_PAGES = "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
 _LABELS = "SELECT oid::bigint, enumlabel FROM pg_enum"
 
 
@@ -94,7 +95,10 @@ class Meter:
         if self._sessions is None:
             return False
         before, self._sessions = self._sessions, sessions.look(self.connection)
-        return sessions.are_alone(self._own | {pid_of(course.driver)}, before, self._sessions)
+        alone = sessions.are_alone(self._own | {pid_of(course.driver)}, before, self._sessions)
+        run = course.runs[-1]
+        run.others = not alone and not run.own
+        return alone
 
     def written(self, at: int) -> set[str]:
         """The tables that the revision after a moment may have written to."""
@@ -137,10 +141,14 @@ class Meter:
     def _state(self, connection: Connection, before: Mapping[Key, Thing], *, inside: bool = False) -> State:
         things = (_of_postgres if connection.dialect.name == "postgresql" else _of_sqlite)(connection, self._hidden)
         if self._counts:
-            known = {now.name: old.rows for old, now in self._unchanged(before, things)}
+            # One that was a partition until now has never been counted by itself.
+            known = {now.name: old.rows for old, now in self._unchanged(before, things) if old.rows is not None}
             counted = rows.count(connection, keep=self._hidden, known=known, inside=inside)
             self.uncounted |= {name: None for name, each in counted.items() if each is None}
-            things = {key: replace(each, rows=counted.get(each.name)) for key, each in things.items()}
+            things = {
+                key: states.followed(before.get(key), replace(each, rows=counted.get(each.name)))
+                for key, each in things.items()
+            }
             if connection.dialect.name == "postgresql" and not inside:
                 connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")  # what was read is not the migration's
         own_log = None if inside else self._own_log()
@@ -201,7 +209,7 @@ def _of_postgres(connection: Connection, hidden: str) -> dict[Key, Thing]:
         cursor.close()
     marks = _marks(there, parents)
     return {
-        oid: Thing(each.name, each.kind, sizes.get(oid), None, columns.get(oid, {}), marks.get(oid))
+        oid: Thing(each.name, each.kind, sizes.get(oid), None, columns.get(oid, {}), marks.get(oid), each.name)
         for oid, each in there.by_oid.items()
         if (oid in sizes or each.letter == _PARTITIONED) and not each.name.startswith("pg_toast.")
     }
@@ -212,13 +220,13 @@ def _labels(connection: Connection) -> dict[int, str]:
     return dict(map(tuple, connection.exec_driver_sql(_LABELS))) if is_postgres else {}
 
 
-def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tuple[object, ...]]:
+def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tuple[Mark, ...]]:
     """By table; the rows of a partitioned one are in its partitions, and what changes those changes it."""
-    found: dict[int, tuple[object, ...]] = {}
+    found: dict[int, tuple[Mark, ...]] = {}
     for oid, each in sorted(there.by_oid.items()):
         if each.letter not in {"r", _PARTITIONED}:
             continue
-        mark = (each.name, each.file, each.inserted, each.updated, each.deleted)
+        mark = Mark(each.name, each.file, each.inserted, each.updated, each.deleted)
         top = oid
         while top in there.by_oid and there.by_oid[top].is_partition and parents.get(top):
             top = parents[top][0]
@@ -229,7 +237,15 @@ def _marks(there: Catalog, parents: Mapping[int, Sequence[int]]) -> dict[int, tu
 
 
 def _of_sqlite(connection: Connection, hidden: str) -> dict[Key, Thing]:
+    quote = connection.dialect.identifier_preparer.quote
+    pages = {quote(name): page for name, page in connection.exec_driver_sql(_PAGES)}
     return {
-        table: Thing(table, "table", columns={name: name for name in names})
+        table: Thing(
+            table,
+            "table",
+            columns={name: name for name in names},
+            # The page of a table that was dropped is another one's soon.
+            again=(pages[table], *sorted(names)) if table in pages else None,
+        )
         for table, names in rows.columns(connection, hidden).items()
     }

@@ -74,7 +74,7 @@ class Observer:
         self._cursor: Any = connection.connection.cursor()
         own = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
         self._database = int(connection.exec_driver_sql(own).scalar_one())
-        self._pid = pid
+        self.pid = pid
         self._activity = activity
         self._clock = clock
         self._before = before
@@ -158,7 +158,7 @@ class Observer:
             self._probe(relation, lock)
 
     def _held(self) -> set[tuple[int, str]]:
-        self._cursor.execute(_LOCKS, ([self._pid, *self._activity.own], self._database))
+        self._cursor.execute(_LOCKS, ([self.pid, *self._activity.own], self._database))
         return {(relation, mode) for relation, mode in self._cursor.fetchall()}
 
     def _probe(self, relation: int, lock: str) -> None:
@@ -180,9 +180,9 @@ class Observer:
         ending: list[int] = []
         if now > self._deadline:
             self.overdue = True
-            ending = [self._pid, *self._activity.own]
+            ending = [self.pid, *self._activity.own]
         else:
-            self._cursor.execute(_STUCK, (list(self._activity.own), self._pid))
+            self._cursor.execute(_STUCK, (list(self._activity.own), self.pid))
             ending = [pid for (pid,) in self._cursor.fetchall()]
             self.stuck |= bool(ending)
         self._cancelled = now

@@ -19,6 +19,7 @@ from flask_branches import execution, urls
 from flask_branches.branch import in_short
 from flask_branches.errors import InvalidValue
 from flask_branches.redaction import Redaction
+from flask_branches.rehearsal import passwords
 from flask_branches.rehearsal.report import OldTests
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run(command: str, branch: Branch, timeout: timedelta) -> OldTests:
     )
     with _ended_after(process, timeout) as ended:
         for line in process.stdout or ():
-            last.append(hidden.text(line))
+            last.append(passwords.in_urls(hidden.text(line)))
             click.echo(last[-1], nl=False, err=True)
         status = process.wait()
     if ended.is_set():

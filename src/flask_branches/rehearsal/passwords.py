@@ -28,10 +28,14 @@ _IN_PROSE = re.compile(
     re.DOTALL,
 )
 _EDGE = re.compile(r"/\*|\*/")
-_ASKING = re.compile(r"(?<![\w$])\"?password\"?\s*+=?\s*+\Z", re.IGNORECASE)
+_ASKING = re.compile(r"(?<![\w$])\"?(?:ssl)?password\"?\s*+=?\s*+\Z", re.IGNORECASE)
 _PROGRAM = re.compile(r"\b(?:DO|AS)(?:\s++LANGUAGE\s++\w++)?\s*+\Z", re.IGNORECASE)
-_BARE = re.compile(r"(\bpassword\s*+=\s*+)(?![\"']|E'|U&'|\$\w*+\$)(?:[^\s'&;]|['&;](?=\w)(?!\w++=))++", re.IGNORECASE)
-_OPEN = re.compile(r"(\bpassword\"?(?:\s++=?|=)\s*+)'(?:[^'\\]++|\\.?|'')*+(?:'|\Z)", re.IGNORECASE | re.DOTALL)
+_BARE = re.compile(
+    r"(\b(?:ssl|pg)?password\s*+=\s*+)(?![\"']|E'|U&'|\$\w*+\$)(?:[^\s'&;]|['&;](?=\w)(?!\w++=))++", re.IGNORECASE
+)
+_OPEN = re.compile(
+    r"(\b(?:ssl|pg)?password\"?(?:\s++=?|=)\s*+)'(?:[^'\\]++|\\.?|'')*+(?:'|\Z)", re.IGNORECASE | re.DOTALL
+)
 """What prose has before it may be half of a pair of quotes."""
 _AT = r"(?:[^\s@']|''|'(?=\w)|(?<=\\)')"
 _URL = re.compile(rf"(://(?:(?![:/]){_AT})*+:)(?!\d++[/\"])({_AT}++)(@?)")

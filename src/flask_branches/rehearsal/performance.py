@@ -22,10 +22,11 @@ from flask_branches.rehearsal.watching import Watch
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from flask_branches.rehearsal.course import Course, Run
+    from flask_branches.rehearsal.course import Course
     from flask_branches.rehearsal.grounds import Grounds
     from flask_branches.rehearsal.limiting import Deadline
     from flask_branches.rehearsal.migrations import Migrations
+    from flask_branches.rehearsal.runs import Run
 
 
 _LOOK = 5

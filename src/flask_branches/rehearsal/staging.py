@@ -211,6 +211,7 @@ def _watched(report: Report, performance: Performance) -> Report:
         blocking=telling.blocking(locks, probes),
         shared_transaction=any(len(each.revisions) > 1 for each in transactions),
         warnings=(*telling.warnings(courses), *_uncounted(performance)),
+        not_shown=(*report.not_shown, *telling.unwatched(courses)),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_branches.rehearsal.observed import Growth, Rows, Wal
 
@@ -16,6 +16,16 @@ Key = int | str
 """What a table is known by: a number that no rename changes, and where there is none its name."""
 
 
+class Mark(NamedTuple):
+    """What Postgres counts of a table's rows, of each partition by itself; the counts only grow."""
+
+    name: str
+    file: int | None
+    inserted: int
+    updated: int
+    deleted: int
+
+
 @dataclass(frozen=True)
 class Thing:
     """A table or an index at one moment."""
@@ -26,8 +36,10 @@ class Thing:
     """Bytes; None where the database does not say."""
     rows: Counted | None = None
     columns: Mapping[Key, str] = field(default_factory=dict)
-    mark: tuple[object, ...] | None = None
+    mark: tuple[Mark, ...] | None = None
     """Another one whenever its rows have changed; None where nobody tells."""
+    again: object = None
+    """What tells that a thing with another key is this one: that of a table that was copied, or renamed on SQLite."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,17 @@ class State:
     """What the values of enums are called: a row that nobody writes to has another text where one is renamed."""
     is_told: bool = False
     """Whether marks tell of all that was written since the moment before."""
+
+
+def followed(before: Thing | None, now: Thing) -> Thing:
+    """A table whose rows are estimated, by what has come and gone since they were known: a DELETE shrinks no file."""
+    if before is None or before.rows is None or now.rows is None or now.rows.exact:
+        return now
+    then, there = ({each.file: each.inserted - each.deleted for each in of.mark or ()} for of in (before, now))
+    if not there or then.keys() != there.keys():
+        return now
+    number = before.rows.rows + sum(there.values()) - sum(then.values())
+    return replace(now, rows=replace(now.rows, rows=max(number, 0)))
 
 
 def wal(before: State, now: State) -> Wal | None:
@@ -63,8 +86,7 @@ def are_renamed(before: State, now: State) -> bool:
 
 def growth(before: State, now: State) -> Iterator[Growth]:
     """What has another size."""
-    for key in before.things.keys() | now.things.keys():
-        old, new = before.things.get(key), now.things.get(key)
+    for old, new in _pairs(before, now):
         there = new or old
         size, became = (each.size if each is not None else None for each in (old, new))
         if there is not None and size != became:
@@ -73,8 +95,7 @@ def growth(before: State, now: State) -> Iterator[Growth]:
 
 def rows(before: State, now: State) -> Iterator[Rows]:
     """Which tables have more rows or fewer, or fewer columns of some."""
-    for key in before.things.keys() | now.things.keys():
-        old, new = before.things.get(key), now.things.get(key)
+    for old, new in _pairs(before, now):
         there = new or old
         if there is None:
             continue
@@ -85,6 +106,23 @@ def rows(before: State, now: State) -> Iterator[Rows]:
         gone = _gone(old, new) if had and old is not None and new is not None else ()
         if had != has or gone:
             yield Rows((old or there).name, had, has, all(each.exact for each in counted), gone)
+
+
+def _pairs(before: State, now: State) -> Iterator[tuple[Thing | None, Thing | None]]:
+    """Each thing at both moments."""
+    gone = {key: each for key, each in before.things.items() if key not in now.things}
+    by_other = {each.again: key for key, each in gone.items() if each.again is not None}
+    for key, new in now.things.items():
+        if key not in before.things and new.again in by_other:
+            yield _by_name(gone.pop(by_other.pop(new.again))), _by_name(new)
+        else:
+            yield before.things.get(key), new
+    yield from ((old, None) for old in gone.values())
+
+
+def _by_name(thing: Thing) -> Thing:
+    """One whose columns have other numbers than before."""
+    return replace(thing, columns={name: name for name in thing.columns.values()})
 
 
 def _gone(old: Thing, new: Thing) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flask_branches.rehearsal.locks import blocks, merged, mode_of, strength
@@ -12,16 +13,18 @@ from flask_branches.rehearsal.report import Revision
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from flask_branches.rehearsal.course import Course, Run
+    from flask_branches.rehearsal.course import Course
     from flask_branches.rehearsal.locks import Held
     from flask_branches.rehearsal.looking import Looks
-    from flask_branches.rehearsal.observed import Growth, Rows, Span, Wal
+    from flask_branches.rehearsal.observed import Growth, Rows, Span, Transaction, Wal
     from flask_branches.rehearsal.probing import Waited
+    from flask_branches.rehearsal.runs import Run
 
 _SHOWN = 100
 """How many spans of one lock are kept: a backfill that commits in batches has thousands."""
 _CLOSE = 1
-"""Milliseconds between two spans that a reader would feel as one."""
+"""Milliseconds between the spans of two parts of a table that a reader would feel as one: who has got the one waits for
+the other then."""
 _TOAST = "t"
 
 
@@ -32,6 +35,27 @@ class Measured:
     wal: Wal | None = None
     growth: tuple[Growth, ...] = ()
     rows: tuple[Rows, ...] = ()
+
+
+@dataclass
+class _Spans:
+    """When a table was locked, and when what is part of it was: its indexes, its partitions."""
+
+    own: list[Span] = field(default_factory=list)
+    parts: list[Span] = field(default_factory=list)
+
+    def add(self, lock: Lock, *, is_part: bool) -> None:
+        (self.parts if is_part else self.own).extend(lock.spans)
+
+    def felt(self) -> list[Span]:
+        """When a reader would wait: whoever has waited for a table is next when that is let go of."""
+        own = merged(self.own)
+        more = [
+            each
+            for each in self.parts
+            if not any(span.began <= each.began + _CLOSE and each.ended <= span.ended + _CLOSE for span in own)
+        ]
+        return merged([*own, *more], _CLOSE) if more else own
 
 
 def revisions(course: Course, measured: Sequence[Measured]) -> list[Revision]:
@@ -49,23 +73,23 @@ def revisions(course: Course, measured: Sequence[Measured]) -> list[Revision]:
 
 def blocking(locks: Iterable[Lock], probes: Iterable[Probe] = ()) -> tuple[Blocking, ...]:
     """For how long those who use a table would have waited, by the locks; the longest waits first."""
-    reads: dict[str, list[Span]] = {}
-    writes: dict[str, list[Span]] = {}
+    reads: dict[str, _Spans] = defaultdict(_Spans)
+    writes: dict[str, _Spans] = defaultdict(_Spans)
     for lock in locks:
         if lock.existed and lock.blocks in {"writes", "reads and writes"}:
             for table in (lock.table, *lock.above):
-                writes.setdefault(table, []).extend(lock.spans)
+                writes[table].add(lock, is_part=lock.object != table)
                 if lock.blocks == "reads and writes":
-                    reads.setdefault(table, []).extend(lock.spans)
+                    reads[table].add(lock, is_part=lock.object != table)
     probes = list(probes)
     found = [
         Blocking(
             table,
-            _shown(merged(reads.get(table, ()), _CLOSE)),
-            _shown(merged(writes[table], _CLOSE)),
+            _shown(reads[table].felt()),
+            _shown(spans.felt()),
             tuple(each for each in probes if each.table == table),
         )
-        for table in writes
+        for table, spans in writes.items()
     ]
     return tuple(sorted(found, key=lambda each: (-each.longest_read, -each.longest_write)))
 
@@ -89,18 +113,37 @@ def warnings(courses: Iterable[Course]) -> Iterator[str]:
         if course.observer is not None and course.observer.lost is not None:
             yield f"The session that looked at the locks of {name} was lost: what came later is not in here."
         for run in course.runs:
-            if any(each.own_connection for each in run.statements.values()):
+            if run.own:
                 yield (
                     f"{run.id} opened a connection of its own, whose work is no part of its transaction: use "
                     "op.get_bind()."
                 )
             # On SQLite the driver commits before and after what changes the schema, whatever the migration does.
-            if len(run.transactions) > 1 and course.connection.dialect.name != "sqlite":
-                times = len(run.transactions) - 1
-                yield (
-                    f"{run.id} committed by itself, {'once' if times == 1 else f'{times:,} times'}: if it fails on its "
-                    "way, what it has done until then stays."
-                )
+            if course.connection.dialect.name != "sqlite":
+                yield from _ended_by_itself(run.id, [each for each in course.transactions if run.id in each.revisions])
+
+
+def _ended_by_itself(revision: str, transactions: Sequence[Transaction]) -> Iterator[str]:
+    times = sum(each.committed for each in transactions[:-1])
+    if times:
+        yield (
+            f"{revision} committed by itself, {'once' if times == 1 else f'{times:,} times'}: if it fails on its way, "
+            "what it has done until then stays."
+        )
+    if times < len(transactions) - 1:
+        yield (
+            f"{revision} rolled back by itself: what it had done until then has come to nothing, and it counts as run "
+            "all the same."
+        )
+
+
+def unwatched(courses: Iterable[Course]) -> Iterator[str]:
+    """What was done by others than the rehearsal knows of."""
+    for name in dict.fromkeys(run.id for course in courses for run in course.runs if run.others):
+        yield (
+            f"What other sessions have locked while {name} ran: there were some that were opened past SQLAlchemy, as "
+            "by another program."
+        )
 
 
 def _derived(there: Blocking, waited: Waited) -> float | None:
@@ -154,7 +197,7 @@ def _lock(looks: Looks, held: Held) -> Lock | None:
     table = looks.known.get(looks.table_of(held.relation), relation)
     if relation.letter == _TOAST or (relation.is_index and looks.is_of_toast(relation)):
         return None
-    existed = held.relation in looks.before.by_oid
+    existed = held.relation in looks.before.by_oid and looks.taken_over.get(held.relation) != held.revision
     spans = merged(held.spans)
     total = sum(each.length for each in spans)
     mode, kept_out = mode_of(held.lock), blocks(held.lock)
@@ -177,7 +220,7 @@ def _is_covered(lock: Lock, others: Iterable[Lock]) -> bool:
     stronger = [
         span
         for other in others
-        if other.object == lock.object and strength(other.mode) > strength(lock.mode)
+        if (other.object, other.existed) == (lock.object, lock.existed) and strength(other.mode) > strength(lock.mode)
         for span in other.spans
     ]
     return all(any(span.began <= each.began and span.ended >= each.ended for span in stronger) for each in lock.spans)

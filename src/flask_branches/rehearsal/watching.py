@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 
 from flask_branches.errors import NotSupported
-from flask_branches.rehearsal.course import Course, Run
+from flask_branches.rehearsal.course import Course
+from flask_branches.rehearsal.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ class Watch:
         self._observe = observe
         self._measure = measure
         self._by_connection: dict[int, Course] = {}
+        self._contexts: dict[Course, MigrationContext] = {}
         self._current: Course | None = None
         self._own: dict[int, tuple[float, int | None]] = {}
         self._quiet = False
@@ -59,9 +61,11 @@ class Watch:
         }
         for name, function in heard.items():
             sa.event.listen(sa.engine.Engine, name, function)
+        sa.event.listen(sa.pool.Pool, "checkout", self._opened)
         try:
             yield
         finally:
+            sa.event.remove(sa.pool.Pool, "checkout", self._opened)
             for name, function in heard.items():
                 sa.event.remove(sa.engine.Engine, name, function)
             for course in self.courses:
@@ -96,6 +100,7 @@ class Watch:
         """It has run."""
         course = self._course(context)
         course.settle()
+        course.leave()
         self._quiet = True
         try:
             with self._clock.paused():
@@ -107,17 +112,26 @@ class Watch:
     def _course(self, context: MigrationContext) -> Course:
         connection = cast("Connection", context.connection)
         known = self._by_connection.get(id(connection))
-        if known is None:
+        # An env.py may go on with the same connection, as to another tenant's schema.
+        if known is None or (self._contexts[known] is not context and not known.goes_on):
             known = Course(self._migrations.key_of(context), connection, self._clock)
             if connection.dialect.name == "postgresql" and not hasattr(known.driver, "info"):
                 raise NotSupported(
                     f"The driver {connection.dialect.driver!r} cannot be watched: use psycopg, or psycopg2."
                 )
-            self._by_connection[id(connection)] = known
+            self._by_connection[id(connection)], self._contexts[known] = known, context
+            self._end_others(known)
             self.courses.append(known)
             with self._clock.paused():
                 self._observe(known)
         return known
+
+    def _end_others(self, new: Course) -> None:
+        """Let nobody look on at a session for a course that is over: what it locks from now on is the new one's."""
+        for course in self.courses:
+            if course.observer is not None and course.observer.pid == _pid_of(new.driver):
+                course.settle()
+                course.observer.stop()
 
     def _before(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  the DB-API has no types
         if self._quiet:
@@ -126,8 +140,7 @@ class Watch:
         if course is not None:
             course.before(statement)
         elif self._current is not None:
-            info = getattr(cursor.connection, "info", None)
-            pid = None if info is None else info.backend_pid
+            pid = _pid_of(cursor.connection)
             began = self._clock.now()
             self._own[id(connection)] = (began, pid)
             self._tell_own(pid, began)
@@ -154,6 +167,12 @@ class Watch:
             self._tell_own(pid, 0)
             self._current.refused_own(context.statement)
 
+    def _opened(self, driver: Any, *_: object) -> None:  # noqa: ANN401  as above
+        """The migration takes a connection of its own; what it does by the driver's cursor nobody is told of."""
+        if self._current is not None and not self._quiet:
+            self._current.opened()
+            self._tell_own(_pid_of(driver), self._clock.now())
+
     def _tell_own(self, pid: int | None, since: float) -> None:
         """Tell the observer of a session that the migration has opened: since when a statement runs there, or 0."""
         activity = self._current.activity if self._current is not None else None
@@ -169,3 +188,8 @@ class Watch:
         course = self._by_connection.get(id(connection))
         if course is not None and not self._quiet:
             course.closing(committing=committing)
+
+
+def _pid_of(driver: Any) -> int | None:  # noqa: ANN401  as above
+    info = getattr(driver, "info", None)
+    return None if info is None else int(info.backend_pid)
