@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from tests.emulator.running import Client, Emulator, clean_environment
+from tests.ports import free_port
 
 import local_postgres
 
@@ -72,7 +72,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Connection strings: of the server's own socket and port, and through a front in a process of its own."""
     from neon_emulator.front import scram
 
-    port = _free_port()
+    port = free_port()
     settings = {"listen_addresses": "127.0.0.1", "port": str(port)}
     with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True, settings=settings) as lease:
         address, verifier = lease.cluster.address, scram.build_verifier("secret")
@@ -89,11 +89,6 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                     **app, port=through, sslmode="require", channel_binding="require"
                 ),
             }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @contextmanager

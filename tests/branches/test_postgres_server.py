@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from tests.branches.worlds import POSTGRES
+from tests.ports import free_port
 
 from flask_branches import Branch, BranchNotFound, DatabaseFailed
 from flask_branches.backends import postgres_server
@@ -49,21 +47,12 @@ _MANY = """if True:
 """
 
 
-def _free_port() -> int:
-    """One below those that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20000, 32000)  # noqa: S311  no secret
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", port))
-            return port
-
-
 @pytest.fixture(scope="session")
 def small_server() -> Iterator[sa.URL]:
     """A server that is reached by a password over the network, with room for twenty sessions."""
     import local_postgres
 
-    port = _free_port()
+    port = free_port()
     settings = {"listen_addresses": "127.0.0.1", "port": str(port), "max_connections": "20"}
     with local_postgres.lease(local_postgres.throwaway_folder(), throwaway=True, settings=settings) as lease:
         address = lease.cluster.address

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import subprocess
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from tests.ports import free_port
 
 import local_postgres
 from local_postgres import account
@@ -61,18 +59,9 @@ def test_what_every_cluster_has(cluster: local_postgres.Cluster, query: Query) -
     assert query(cluster, "SHOW fsync") == "off"
 
 
-def _free_port() -> int:
-    """One below those that the system gives to outgoing connections, of which there may be many."""
-    while True:
-        port = random.randrange(20000, 32000)  # noqa: S311  no secret
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", port))
-            return port
-
-
 def test_settings_go_before_files(place: Path, query: Query) -> None:
     """Settings are passed to the server, TCP with a password among them, and no file is edited for that."""
-    port = _free_port()
+    port = free_port()
     settings = {"port": str(port), "listen_addresses": "127.0.0.1", "work_mem": "7MB"}
     cluster = local_postgres.Cluster(place / "pg", settings=settings, throwaway=True)
     cluster.start()
