@@ -106,6 +106,17 @@ def test_what_other_programs_do_is_said_not_to_be_seen(history: History, code: s
     assert [each.partition(":")[0] for each in report.not_shown if "other sessions" in each] == [said] * told
 
 
+@postgres_only
+def test_what_looks_after_branches_meanwhile_is_no_connection_of_the_migrations(history: History) -> None:
+    """As the thread of a test run does, each quarter of a minute."""
+    history.add("current_app.extensions['branches'].databases.default.is_held('mine')")
+
+    report = history.rehearse()
+
+    (revision,) = report.revisions
+    assert (report.failure, revision.statements, report.warnings) == (None, (), ())
+
+
 @pytest.mark.parametrize(
     ("before", "now", "alone"),
     [

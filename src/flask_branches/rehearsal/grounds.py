@@ -28,6 +28,8 @@ _WITHOUT_END = (
     "SELECT set_config(name, '0', false) FROM pg_settings"  # not every version has all of them
     " WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout', 'idle_session_timeout')"
 )
+# Where another session tells of itself at this very moment, one that comes is counted some seconds later.
+_COUNTED = "SELECT pg_stat_force_next_flush()"
 
 
 class Grounds:
@@ -121,6 +123,7 @@ class Grounds:
             self._open.callback(_close, connection)
             if not is_sqlite:
                 connection.exec_driver_sql(_WITHOUT_END)
+                connection.exec_driver_sql(_COUNTED)
         return connection
 
 

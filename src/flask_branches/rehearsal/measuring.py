@@ -78,9 +78,11 @@ class Meter:
 
         Where its transaction goes on, its own session alone can see that; what is locked for it is left out.
         """
-        before = self.states[-1] if self._is_alone(course) else None
-        if not course.in_transaction:
+        inside = course.in_transaction
+        if not inside:
             _tell(course)
+        before = self.states[-1] if self._is_alone(course) else None
+        if not inside:
             self._note(course, self.connection, before)
             return
         observer = course.observer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 
+from flask_branches import ours
 from flask_branches.errors import NotSupported
 from flask_branches.rehearsal.course import Course
 from flask_branches.rehearsal.runs import Run
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
     from alembic.runtime.migration import MigrationContext, RevisionStep
     from sqlalchemy.engine import Connection, ExceptionContext
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from flask_branches.rehearsal.clock import Clock
     from flask_branches.rehearsal.migrations import Migrations
 
     Measure = Callable[[Course, Run], None]
+
+_OURS = "flask_branches_ours"
+"""Notes with a connection that it was this package that took it from its pool."""
 
 
 class Watch:
@@ -139,7 +144,7 @@ class Watch:
         course = self._by_connection.get(id(connection))
         if course is not None:
             course.before(statement)
-        elif self._current is not None:
+        elif self._current is not None and not connection.info.get(_OURS):
             pid = _pid_of(cursor.connection)
             began = self._clock.now()
             self._own[id(connection)] = (began, pid)
@@ -162,14 +167,16 @@ class Watch:
         course = self._by_connection.get(id(context.connection))
         if course is not None:
             course.refused(context.statement)
-        elif self._current is not None and context.statement is not None:
-            _, pid = self._own.pop(id(context.connection), (0, None))
+        elif self._current is not None and context.statement is not None and id(context.connection) in self._own:
+            _, pid = self._own.pop(id(context.connection))
             self._tell_own(pid, 0)
             self._current.refused_own(context.statement)
 
-    def _opened(self, driver: Any, *_: object) -> None:  # noqa: ANN401  as above
+    def _opened(self, driver: Any, entry: ConnectionPoolEntry, _: object) -> None:  # noqa: ANN401  as above
         """The migration takes a connection of its own; what it does by the driver's cursor nobody is told of."""
-        if self._current is not None and not self._quiet:
+        # A test run looks after its branches meanwhile, in a thread of its own.
+        entry.info[_OURS] = ours.are_connecting()
+        if self._current is not None and not self._quiet and not entry.info[_OURS]:
             self._current.opened()
             self._tell_own(_pid_of(driver), self._clock.now())
 
