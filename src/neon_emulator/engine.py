@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence  # noqa: TC003 - `wire` reads these types at run time
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - as above
+from datetime import datetime  # noqa: TC003 - `wire` reads this type at run time
 from typing import TYPE_CHECKING, Protocol
 
 import psycopg

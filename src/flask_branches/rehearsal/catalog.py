@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
 KINDS = {
     "r": "table",
     "p": "partitioned table",
@@ -108,7 +110,7 @@ class Catalog:
         return self.table_of(above) if above else oid
 
 
-def read(cursor: Any, hidden: str) -> Catalog:  # noqa: ANN401  the DB-API has no types
+def read(cursor: DBAPICursor, hidden: str) -> Catalog:
     """Look at all relations.
 
     Args:
@@ -121,13 +123,13 @@ def read(cursor: Any, hidden: str) -> Catalog:  # noqa: ANN401  the DB-API has n
     return Catalog(each for each in found if each.oid not in left_out and each.index_of not in left_out)
 
 
-def sizes(cursor: Any) -> dict[int, int]:  # noqa: ANN401  as above
+def sizes(cursor: DBAPICursor) -> dict[int, int]:
     """What tables (with what is kept out of line) and indexes take, in bytes."""
     cursor.execute(_SIZES)
     return dict(cursor.fetchall())
 
 
-def parents(cursor: Any) -> dict[int, list[int]]:  # noqa: ANN401  as above
+def parents(cursor: DBAPICursor) -> dict[int, list[int]]:
     """By table, those that it is a partition of, or inherits from."""
     cursor.execute(_PARENTS)
     found: dict[int, list[int]] = {}
@@ -136,7 +138,7 @@ def parents(cursor: Any) -> dict[int, list[int]]:  # noqa: ANN401  as above
     return found
 
 
-def rules(cursor: Any) -> dict[int, dict[str, Rule]]:  # noqa: ANN401  as above
+def rules(cursor: DBAPICursor) -> dict[int, dict[str, Rule]]:
     """The constraints of all tables, by table and by a name that a rename does not change."""
     cursor.execute(_RULES)
     found: dict[int, dict[str, Rule]] = {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask_branches.rehearsal import catalog
 from flask_branches.rehearsal.observed import Index, Rewrite, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy.engine.interfaces import DBAPICursor
 
     from flask_branches.rehearsal.catalog import Catalog, Relation, Rule
 
@@ -44,7 +46,7 @@ class Looks:
         hidden: the table that is Alembic's own, and nobody's business.
     """
 
-    def __init__(self, cursor: Any, hidden: str) -> None:  # noqa: ANN401  the DB-API has no types
+    def __init__(self, cursor: DBAPICursor, hidden: str) -> None:
         self._hidden = hidden
         self.before = self._last = catalog.read(cursor, hidden)
         self._rules = catalog.rules(cursor)
@@ -76,11 +78,11 @@ class Looks:
         above = (self.known if there is None else there.by_oid).get(index.index_of or 0)
         return above is not None and above.letter == "t"
 
-    def resume(self, cursor: Any) -> None:  # noqa: ANN401  as above
+    def resume(self, cursor: DBAPICursor) -> None:
         """Take what there is now for what was there before."""
         self._last, self._rules = catalog.read(cursor, self._hidden), catalog.rules(cursor)
 
-    def take_over(self, cursor: Any, revision: str) -> None:  # noqa: ANN401  as above
+    def take_over(self, cursor: DBAPICursor, revision: str) -> None:
         """Note what is in use from now on: a copy that has been given a table's name, and new indexes of tables.
 
         Args:
@@ -97,7 +99,7 @@ class Looks:
                 self.sizes[oid] = _size(cursor, each)
                 self.taken_over[oid] = revision
 
-    def look(self, cursor: Any, *, concurrently: bool = False) -> Changes:  # noqa: ANN401  as above
+    def look(self, cursor: DBAPICursor, *, concurrently: bool = False) -> Changes:
         """What has changed since the look before.
 
         Args:
@@ -124,30 +126,28 @@ class Looks:
             if old is not None and oid in self.before.by_oid and old.file != new.file and new.letter in {"r", "m", "i"}:
                 yield old, new
 
-    def _rewrite(self, cursor: Any, old: Relation, new: Relation) -> Rewrite:  # noqa: ANN401  as above
+    def _rewrite(self, cursor: DBAPICursor, old: Relation, new: Relation) -> Rewrite:
         before = self.sizes.get(new.oid, 0)
         after = self.sizes[new.oid] = _size(cursor, new)
         truncated = new.letter == "r" and before > 0 and self._is_truncated(cursor, old, new)
         table = now_name(self.before, self.before.table_of(new.oid))
         return Rewrite(self.known[new.oid].name, new.kind, table, truncated, before, after)
 
-    def _is_truncated(self, cursor: Any, old: Relation, new: Relation) -> bool:  # noqa: ANN401  as above
+    def _is_truncated(self, cursor: DBAPICursor, old: Relation, new: Relation) -> bool:
         """A rewrite keeps the rows. Where rows came after, they alone are in the table that was truncated before."""
-        cursor.execute("SELECT pg_relation_size(%s)", (new.oid,))
-        if not cursor.fetchone()[0]:
+        if not _number(cursor, "SELECT pg_relation_size(%s)", new.oid):
             return True
         inserted = new.inserted - old.inserted
         if inserted <= 0:
             return False
-        cursor.execute(f"SELECT count(*) FROM ONLY {new.name}")  # noqa: S608  the server has quoted the name
-        return bool(cursor.fetchone()[0] <= inserted)
+        return _number(cursor, f"SELECT count(*) FROM ONLY {new.name}") <= inserted  # noqa: S608  the server has quoted it
 
     def _stands_alone(self, rewrite: Rewrite, rewritten: set[int]) -> bool:
         """Whether it is more than an index, or another table's storage, that goes where its table goes."""
         names = {self.known[oid].name for oid in rewritten}
         return rewrite.object == rewrite.table or rewrite.table not in names
 
-    def _built(self, cursor: Any, now: Catalog, *, concurrently: bool) -> Iterator[Index]:  # noqa: ANN401  as above
+    def _built(self, cursor: DBAPICursor, now: Catalog, *, concurrently: bool) -> Iterator[Index]:
         # A change of type that an index need not notice makes it again, with the file that it had: nothing is built.
         files = {each.file for each in self._last.by_oid.values()}
         for oid, new in now.by_oid.items():
@@ -195,11 +195,15 @@ def now_name(names: Catalog, oid: int) -> str:
     return found.name if found else str(oid)
 
 
-def _size(cursor: Any, relation: Relation) -> int:  # noqa: ANN401  as above
+def _size(cursor: DBAPICursor, relation: Relation) -> int:
     function = "pg_relation_size" if relation.is_index else "pg_table_size"
-    cursor.execute(f"SELECT {function}(%s)", (relation.oid,))
-    found: int = cursor.fetchone()[0]
-    return found
+    return _number(cursor, f"SELECT {function}(%s)", relation.oid)
+
+
+def _number(cursor: DBAPICursor, statement: str, *values: int) -> int:
+    cursor.execute(statement, values or None)  # without any a % in a name is none of theirs
+    ((found,),) = cursor.fetchall()
+    return int(found)
 
 
 def _effects(changes: Changes) -> Iterator[str]:

@@ -137,7 +137,7 @@ class _Trip:
         """Do one again; None where that makes the same schema as the first time."""
         try:
             self.migrations.upgrade(self.revisions[at].revision)
-        except Exception as error:  # noqa: BLE001  as above
+        except Exception as error:  # noqa: BLE001  migrations are others' code, and may raise anything
             self._require_its_fault(error)
             return Undo("failed", f"after its downgrade, its upgrade fails: {_said(error)}")
         diff, _ = self._difference(at + 1, self._look())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from alembic.runtime.migration import MigrationContext, RevisionStep
     from sqlalchemy.engine import Connection, ExceptionContext
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from flask_branches.rehearsal.clock import Clock
@@ -138,7 +139,7 @@ class Watch:
                 course.settle()
                 course.observer.stop()
 
-    def _before(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  the DB-API has no types
+    def _before(self, connection: Connection, cursor: DBAPICursor, statement: str, *_: object) -> None:
         if self._quiet:
             return
         course = self._by_connection.get(id(connection))
@@ -150,7 +151,7 @@ class Watch:
             self._own[id(connection)] = (began, pid)
             self._tell_own(pid, began)
 
-    def _after(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  as above
+    def _after(self, connection: Connection, cursor: DBAPICursor, statement: str, *_: object) -> None:
         if self._quiet:
             return
         course = self._by_connection.get(id(connection))
@@ -172,7 +173,7 @@ class Watch:
             self._tell_own(pid, 0)
             self._current.refused_own(context.statement)
 
-    def _opened(self, driver: Any, entry: ConnectionPoolEntry, _: object) -> None:  # noqa: ANN401  as above
+    def _opened(self, driver: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
         """The migration takes a connection of its own; what it does by the driver's cursor nobody is told of."""
         # A test run looks after its branches meanwhile, in a thread of its own.
         entry.info[_OURS] = ours.are_connecting()
@@ -197,6 +198,6 @@ class Watch:
             course.closing(committing=committing)
 
 
-def _pid_of(driver: Any) -> int | None:  # noqa: ANN401  as above
+def _pid_of(driver: DBAPIConnection) -> int | None:
     info = getattr(driver, "info", None)
     return None if info is None else int(info.backend_pid)
