@@ -2,7 +2,8 @@
 
 What stands in code is told from what stands in texts and comments: ``password = new`` is a column's value in the one,
 and gives a password away in the others. A statement may carry a megabyte, so no pattern here goes back over what it
-has read.
+has read. Groups are atomic for that; possessive ones do not match all that they should until Python 3.11.5:
+https://github.com/python/cpython/issues/106052.
 """
 
 from __future__ import annotations
@@ -14,31 +15,31 @@ from flask_branches.redaction import HIDDEN
 _LEVELS = 5
 """How deep texts in texts are read: what stands deeper, and speaks of passwords, is hidden as a whole."""
 _COMMENT = r"(?P<line>--[^\n]*+)|(?P<block>/\*)"
-_NAME = r'(?P<name>"(?:[^"]++|"")*+(?:"|\Z))'
-_ESCAPED = r"(?P<escaped>(?<![\w$])[eE]'(?:[^'\\]++|\\.?|'')*+(?:'|\Z))"
+_NAME = r'(?P<name>"(?>(?:[^"]++|"")*)(?:"|\Z))'
+_ESCAPED = r"(?P<escaped>(?<![\w$])[eE]'(?>(?:[^'\\]++|\\.?|'')*)(?:'|\Z))"
 _DOLLARS = r"(?P<dollars>(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*+)?)\$.*?(?:\$(?P=tag)\$|\Z))"
 _UNICODE = r"(?:(?<![\w$])[uU]&)?"
 _IN_CODE = re.compile(
-    rf"{_COMMENT}|{_NAME}|{_ESCAPED}|{_DOLLARS}|(?P<plain>{_UNICODE}'(?:[^']++|'')*+(?:'|\Z))", re.DOTALL
+    rf"{_COMMENT}|{_NAME}|{_ESCAPED}|{_DOLLARS}|(?P<plain>{_UNICODE}'(?>(?:[^']++|'')*)(?:'|\Z))", re.DOTALL
 )
 _IN_PROSE = re.compile(
     r"(?P<apostrophe>(?<=\w)'(?:s\b|(?<!(?i:password)')))"
     # A connection's settings have a quote behind a backslash.
-    rf"|{_COMMENT}|{_NAME}|{_ESCAPED}|{_DOLLARS}|(?P<plain>{_UNICODE}'(?:[^'\\]++|\\.?|'')*+(?:'|\Z))",
+    rf"|{_COMMENT}|{_NAME}|{_ESCAPED}|{_DOLLARS}|(?P<plain>{_UNICODE}'(?>(?:[^'\\]++|\\.?|'')*)(?:'|\Z))",
     re.DOTALL,
 )
 _EDGE = re.compile(r"/\*|\*/")
 _ASKING = re.compile(r"(?<![\w$])\"?(?:ssl)?password\"?\s*+=?\s*+\Z", re.IGNORECASE)
 _PROGRAM = re.compile(r"\b(?:DO|AS)(?:\s++LANGUAGE\s++\w++)?\s*+\Z", re.IGNORECASE)
 _BARE = re.compile(
-    r"(\b(?:ssl|pg)?password\s*+=\s*+)(?![\"']|E'|U&'|\$\w*+\$)(?:[^\s'&;]|['&;](?=\w)(?!\w++=))++", re.IGNORECASE
+    r"(\b(?:ssl|pg)?password\s*+=\s*+)(?![\"']|E'|U&'|\$\w*+\$)(?>(?:[^\s'&;]|['&;](?=\w)(?!\w++=))+)", re.IGNORECASE
 )
 _OPEN = re.compile(
-    r"(\b(?:ssl|pg)?password\"?(?:\s++=?|=)\s*+)'(?:[^'\\]++|\\.?|'')*+(?:'|\Z)", re.IGNORECASE | re.DOTALL
+    r"(\b(?:ssl|pg)?password\"?(?:\s++=?|=)\s*+)'(?>(?:[^'\\]++|\\.?|'')*)(?:'|\Z)", re.IGNORECASE | re.DOTALL
 )
 """What prose has before it may be half of a pair of quotes."""
 _AT = r"(?:[^\s@']|''|'(?=\w)|(?<=\\)')"
-_URL = re.compile(rf"(://(?:(?![:/]){_AT})*+:)(?!\d++[/\"])({_AT}++)(@?)")
+_URL = re.compile(rf"(://(?>(?:(?![:/]){_AT})*):)(?!\d++[/\"])((?>{_AT}+))(@?)")
 """Matched without a password too, and left as it is then: what was read is not read again."""
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", "\\": "\\"}
 

@@ -9,8 +9,9 @@ from flask_branches.rehearsal import hiding
 from flask_branches.rehearsal.observed import Statement
 
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
-# Possessive: else a text is tried in all the ways in which its spaces and comments could be parted.
-_SPACE = r"(?:\s++|--[^\n]*+\n|/\*(?>.*?\*/))*+"
+# Atomic: else a text is tried in all the ways in which its spaces and comments could be parted. Not possessive: that is
+# wrong for groups until Python 3.11.5, https://github.com/python/cpython/issues/106052
+_SPACE = r"(?>(?:\s++|--[^\n]*+\n|/\*(?>.*?\*/))*)"
 _OF_ROWS = re.compile(
     rf"{_SPACE}\(?{_SPACE}(?:SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|COPY|SHOW|EXPLAIN|SAVEPOINT|RELEASE|SET)\b",
     re.IGNORECASE | re.DOTALL,
