@@ -52,6 +52,7 @@ class NeonRun:
         self._stack.callback(there.close)
         self._mine: dict[str, Branch] = {}
         self._coming: dict[str, Future[Branch]] = {}
+        self._makers: ThreadPoolExecutor | None = None
         self._inside: Inside | None = None
         self._outer: Branch | None = None
         self._asked: set[str] = set()
@@ -165,8 +166,7 @@ class NeonRun:
     def _prepare_workers(self) -> None:
         if self.plan.workers == 1:
             return
-        makers = ThreadPoolExecutor(self.plan.workers, thread_name_prefix="branches")
-        self._stack.callback(makers.shutdown, cancel_futures=True)
+        makers = self._makers = ThreadPoolExecutor(self.plan.workers, thread_name_prefix="branches")
         for worker in (f"gw{number}" for number in range(self.plan.workers)):
             self._coming[worker] = makers.submit(self._made, f"test-{self.name}-{worker}", worker)
 
@@ -189,10 +189,9 @@ class NeonRun:
         return inside
 
     def _wait_for_makers(self) -> None:
-        for each in self._coming.values():
-            each.cancel()
-            if not each.cancelled():
-                each.exception()  # which has been told, or does not matter any more
+        # Not by what is coming: Ctrl-C may have come between a maker's beginning and the note of it.
+        if self._makers is not None:
+            self._makers.shutdown(cancel_futures=True)
 
     def _doubtful_ones(self) -> list[Branch]:
         if not self._doubtful:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,18 @@ LARGE = """
     from pytest_branches import neon_run
 
     neon_run._LARGE_BYTES = 0
+"""
+# As Ctrl-C may, which comes to the main thread alone.
+INTERRUPTED = """
+    from concurrent.futures import ThreadPoolExecutor
+
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(makers, *arguments):
+        submit(makers, *arguments)
+        raise KeyboardInterrupt
+
+    ThreadPoolExecutor.submit = interrupted
 """
 CRASHES = """
     import os
@@ -147,6 +160,21 @@ def test_a_run_that_is_ended_while_its_branches_are_made(
     assert "Traceback" not in guests.said(), guests.said()
     assert len(_posts(production)) == asked
     until(lambda: production.branches() == [])
+
+
+def test_a_run_that_is_interrupted_before_it_knows_of_a_branch_waits_for_it(
+    guests: Project, production: Production
+) -> None:
+    """Which is asked for by a thread that nobody has noted yet."""
+    fault = {"method": "POST", "path": "/projects/*/branches", "delay_after": 2, "times": 1}
+    production.neon.client.control("POST", "faults", fault, status=201)
+    conftest = guests.folder / "conftest.py"
+    conftest.write_text(conftest.read_text() + textwrap.dedent(INTERRUPTED))
+
+    result = guests.run("-n2")
+
+    assert result.ret != 0
+    assert production.branches() == []
 
 
 def _posts(production: Production) -> list[Any]:
