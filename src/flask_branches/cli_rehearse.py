@@ -126,7 +126,7 @@ def _rehearsed(max_lock: float, max_rewrite: int, options: dict[str, Any]) -> Re
         if signals.is_exit(error):
             raise
         said = reason(error)
-    except BaseException as error:  # noqa: BLE001  env.py, models and migrations may raise anything: no user sees a traceback
+    except BaseException as error:  # noqa: BLE001  others' code may raise anything, and an asynchronous env.py's cancellation is no Exception
         said = reason(error)
     raise _NotRehearsed(f"The migrations could not be rehearsed: {said}.")
 

@@ -28,7 +28,8 @@ _WITHOUT_END = (
     "SELECT set_config(name, '0', false) FROM pg_settings"  # not every version has all of them
     " WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout', 'idle_session_timeout')"
 )
-# Where another session tells of itself at this very moment, one that comes is counted some seconds later.
+# By itself a session waits for no lock to be counted: where another has it, it is counted some seconds later.
+# Postgres, `pgstat_report_stat`.
 _COUNTED = "SELECT pg_stat_force_next_flush()"
 
 

@@ -167,6 +167,7 @@ def test_a_run_that_is_interrupted_before_it_knows_of_a_branch_waits_for_it(
 ) -> None:
     """Which is asked for by a thread that nobody has noted yet."""
     fault = {"method": "POST", "path": "/projects/*/branches", "delay_after": 2, "times": 1}
+    production.neon.client.control("DELETE", "requests", status=204)
     production.neon.client.control("POST", "faults", fault, status=201)
     conftest = guests.folder / "conftest.py"
     conftest.write_text(conftest.read_text() + textwrap.dedent(INTERRUPTED))
@@ -174,6 +175,7 @@ def test_a_run_that_is_interrupted_before_it_knows_of_a_branch_waits_for_it(
     result = guests.run("-n2")
 
     assert result.ret != 0
+    assert len(_posts(production)) == 1
     assert production.branches() == []
 
 
